@@ -1,9 +1,12 @@
-//! The port for people and probes, on a thread of its own: a busy data path cannot keep it waiting.
+//! The admin port, on a thread of its own so that busy workers never delay a probe.
 //!
-//! `app.rs` starts it beside the listener for clients. `/live` says that the process runs, `/ready` whether every
-//! route has what it needs, and which has not and why, `/metrics` what Prometheus wants to know, `/routes` how each
-//! route is set. Pages whose size grows with the number of routes are made on another thread, so that `/live` never
-//! waits for them. `admin/connections.rs` keeps room for probes.
+//! - `GET /live`: 200 while the process runs.
+//! - `GET /ready`: 200 if every route has credentials and the process is not stopping, otherwise 503; with the reasons.
+//! - `GET /metrics`: the page for Prometheus.
+//! - `GET /routes`: the settings of each route, without secrets.
+//!
+//! Pages that grow with the number of routes are rendered on another thread, so that `/live` never waits for them.
+//! `admin/connections.rs` keeps room for probes.
 
 mod certificates;
 mod connections;
@@ -35,7 +38,7 @@ use serde::Serialize;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use self::connections::{Usage, Watched};
+use self::connections::{Usage, WatchedConnection};
 use crate::{
     credentials::CredentialState,
     listener::date,
@@ -46,25 +49,25 @@ use crate::{
     },
 };
 
-/// What the answers are made of.
+/// The state that the pages show.
 #[derive(Debug)]
 pub struct Health {
-    /// The routes in force.
+    /// The snapshot in use.
     pub current: Arc<Current>,
-    /// Whether the process is about to end.
+    /// True after SIGTERM.
     pub stopping: Arc<AtomicBool>,
 }
 
-/// The running port; it ends when this is dropped.
+/// The running admin port; dropping it stops the port.
 #[derive(Debug)]
 pub struct Admin {
     end: CancellationToken,
     thread: Option<JoinHandle<()>>,
 }
 
-/// One page of each kind is made at a time: scrapers that come together do not add up to a busy machine.
+/// Locks that let one page of each kind be rendered at a time, so that concurrent scrapes do not use all of the CPU.
 #[derive(Debug)]
-struct Turns {
+struct PageLocks {
     ready: Semaphore,
     others: Semaphore,
 }
@@ -80,7 +83,7 @@ struct Readiness<'a> {
 #[derive(Debug, Serialize)]
 struct SettingsReadiness {
     generation: u64,
-    /// What is wrong with those that are written, while these stay in force, a line each.
+    /// The mistakes of changed settings, one line each, while the old ones stay in use.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     rejected: Vec<String>,
 }
@@ -89,7 +92,7 @@ struct SettingsReadiness {
 struct RouteReadiness<'a> {
     id: &'a str,
     ready: bool,
-    /// The source of a signing route's keys and how it is doing, without any secret.
+    /// The credential source of a signing route and its state, without secrets.
     #[serde(skip_serializing_if = "Option::is_none")]
     credentials: Option<String>,
 }
@@ -98,7 +101,7 @@ impl Admin {
     /// Serves from `listener`.
     ///
     /// # Errors
-    /// The system gives no thread, or the socket cannot be used.
+    /// A thread cannot be started, or the socket cannot be used.
     pub fn start(listener: TcpListener, health: Health) -> io::Result<Self> {
         let (serves, beginning) = mpsc::channel();
         let end = CancellationToken::new();
@@ -125,14 +128,14 @@ impl Drop for Admin {
     fn drop(&mut self) {
         self.end.cancel();
         if let Some(thread) = self.thread.take() {
-            // one that waits to start again need not
+            // a thread that waits for a restart is not restarted
             thread.thread().unpark();
             let _ = thread.join();
         }
     }
 }
 
-/// One run of the port, until its end. `serves` is told once it serves.
+/// One run of the port. Signals `serves` when it is ready.
 async fn serve_until(
     end: &CancellationToken,
     listener: &TcpListener,
@@ -154,10 +157,10 @@ async fn serve(
     let most = move || usize::try_from(current.get().capacity.admin_connections).unwrap_or(usize::MAX);
     let registry = web::Data::new(exposition::registry(&health.current).map_err(io::Error::other)?);
     let health = web::Data::from(health);
-    let turns = web::Data::new(Turns { ready: Semaphore::new(1), others: Semaphore::new(1) });
+    let locks = web::Data::new(PageLocks { ready: Semaphore::new(1), others: Semaphore::new(1) });
     let app = App::new()
         .app_data(health)
-        .app_data(turns)
+        .app_data(locks)
         .app_data(registry)
         .wrap_fn(|request, pages| {
             let making = request.conn_data::<Rc<Usage>>().map(Usage::make);
@@ -173,11 +176,11 @@ async fn serve(
         .service(web::resource("/routes").route(web::get().to(routes)).route(web::head().to(routes)))
         .into_factory()
         .map_err(|error: actix_web::Error| error.error_response());
-    // the time limits are those of `connections.rs`
-    let pages = HttpService::<Watched, _, _>::build()
+    // `connections.rs` has the time limits
+    let pages = HttpService::<WatchedConnection, _, _>::build()
         .keep_alive(KeepAlive::Os)
         .client_request_timeout(Duration::ZERO)
-        .on_connect_ext(|connection: &Watched, data| drop(data.insert(connection.usage())))
+        .on_connect_ext(|connection: &WatchedConnection, data| drop(data.insert(connection.usage())))
         .h1(map_config(app, |()| AppConfig::default()))
         .new_service(())
         .await
@@ -198,8 +201,8 @@ async fn live() -> HttpResponse {
     HttpResponse::Ok().json(serde_json::json!({ "live": true }))
 }
 
-async fn ready(health: web::Data<Health>, turns: web::Data<Turns>) -> HttpResponse {
-    let _turn = turns.ready.acquire().await;
+async fn ready(health: web::Data<Health>, locks: web::Data<PageLocks>) -> HttpResponse {
+    let _turn = locks.ready.acquire().await;
     let (is_ready, body) = blocking(move || {
         fault_points::pass("admin-page");
         health.readiness()
@@ -211,7 +214,7 @@ async fn ready(health: web::Data<Health>, turns: web::Data<Turns>) -> HttpRespon
 }
 
 impl Health {
-    /// The readiness of the process, and the page of `/ready` with its reasons.
+    /// The readiness of the process, and the page of `/ready`.
     fn readiness(&self) -> (bool, serde_json::Result<String>) {
         let now = SystemTime::now();
         let snapshot = self.current.get();
@@ -226,8 +229,8 @@ impl Health {
     }
 }
 
-async fn metrics(registry: web::Data<Registry>, turns: web::Data<Turns>) -> HttpResponse {
-    let _turn = turns.others.acquire().await;
+async fn metrics(registry: web::Data<Registry>, locks: web::Data<PageLocks>) -> HttpResponse {
+    let _turn = locks.others.acquire().await;
     let text = blocking(move || TextEncoder::new().encode_to_string(&registry.gather()));
     match text.await {
         Ok(text) => HttpResponse::Ok().content_type(prometheus::TEXT_FORMAT).body(text),
@@ -238,8 +241,8 @@ async fn metrics(registry: web::Data<Registry>, turns: web::Data<Turns>) -> Http
     }
 }
 
-async fn routes(health: web::Data<Health>, turns: web::Data<Turns>) -> HttpResponse {
-    let _turn = turns.others.acquire().await;
+async fn routes(health: web::Data<Health>, locks: web::Data<PageLocks>) -> HttpResponse {
+    let _turn = locks.others.acquire().await;
     let text = blocking(move || health.current.get().effective()).await;
     HttpResponse::Ok().content_type("application/json").body(text)
 }

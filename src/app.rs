@@ -192,10 +192,10 @@ async fn drain(
 /// Reloads changed certificates of `listen.https` and watches the expiry of presented certificates; never
 /// returns.
 async fn follow_certificates(sockets: &Sockets, current: &Arc<Current>, interval: Duration) {
-    let watch = certificates::Watch::new(current, sockets.tls.clone());
+    let watch = certificates::CertificateWatch::new(current, sockets.tls.clone());
     tokio::join!(
         supervise(Task::Certificates, async || sockets.follow_certificates(interval).await),
-        supervise(Task::Certificates, async || watch.follow(interval).await),
+        supervise(Task::Certificates, async || watch.watch(interval).await),
     );
 }
 

@@ -1,14 +1,12 @@
-//! What every backend has in common: the trait, and the target that tells the rest of the path how to reach
-//! AWS for it.
+//! The [`Backend`] trait, and [`UpstreamTarget`], the connection settings of one backend.
 //!
-//! `proxy.rs` calls [`Backend::request`] before signing and [`Backend::reply`] after sending; `explain` asks the same
-//! backend for its reasons.
+//! `proxy.rs` calls [`Backend::request`] before signing and [`Backend::reply`] after sending. The command
+//! `explain` calls the same methods.
 //!
 //! `src/README.md` lists the places of a new backend.
 
 pub(crate) mod api_gateway;
 pub(crate) mod lambda;
-pub mod verdict;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -17,7 +15,6 @@ use actix_http::{
     header::{HeaderMap, HeaderName, HeaderValue},
 };
 
-use self::verdict::Verdict;
 use crate::{
     client::{Endpoint, EndpointTls, KeepAlive, ReplyBody, UpstreamReply, aws_error::AwsApi},
     message::{
@@ -33,65 +30,87 @@ use crate::{
     tls::{Configurations, TlsError},
 };
 
-/// Turns a client's request into one for AWS, and AWS's answer into one for the client.
+/// Converts a client's request into a request for AWS, and AWS's response into a response for the client.
 ///
-/// Both directions are pure: no clock, no input or output, no credentials. One suite of tests runs against
-/// every backend with bytes alone (`tests/it/backend_contract.rs`).
+/// Both conversions are pure: no clock, no I/O, no credentials. `tests/it/backend_contract.rs` runs the same
+/// tests against every backend.
 pub trait Backend: fmt::Debug + Send + Sync {
-    /// Where requests go and under which conditions.
+    /// Connection, signing scope and limits of the requests.
     fn target(&self) -> &UpstreamTarget;
 
-    /// The request that goes out, complete but for its signature.
+    /// Builds the outgoing request, without its signature.
     ///
     /// # Errors
-    /// The client's request is not one that this backend can forward.
+    /// The backend cannot forward this request.
     fn request(&self, inbound: InboundRequest) -> Result<OutboundRequest, ProxyError>;
 
-    /// What an answer with this head tells about the call: whether anything has run, and whether to call again.
+    /// Classifies a response by its head: has the function run, and may a retry succeed?
     fn verdict(&self, upstream: &UpstreamReply) -> Verdict;
 
-    /// Whether the body of an answer with this head has to be here before [`Backend::reply`] is asked.
+    /// How much of the response body must be read before [`Backend::reply`] is called.
     fn reply_mode(&self, upstream: &UpstreamReply) -> ReplyMode;
 
-    /// The answer for the client.
+    /// Builds the response for the client.
     ///
     /// # Errors
-    /// AWS's answer is not one that may be passed on.
+    /// AWS's response must not be passed on.
     fn reply(&self, upstream: UpstreamReply) -> Result<ClientReply, ProxyError>;
 
-    /// True where a request with this signature goes out without those arguments of the client's query that AWS would
-    /// take for a signature.
+    /// True if the query arguments that AWS would read as a signature are removed from a request with this
+    /// signature.
     fn rewrites_query(&self, _signature: Signature) -> bool {
         false
     }
 
-    /// The reason why a header of the client is not in the request that goes out, or has another value there.
+    /// The reason why a client's header is missing from the outgoing request, or has another value there.
     fn why_left_out(&self, name: &HeaderName, outbound: &HeaderMap) -> &'static str;
 
-    /// The parts of a request that are another each time it goes out; `made` are the headers that the sidecar makes.
+    /// The parts of the outgoing request that differ each time; `made` are the headers that the sidecar
+    /// generates.
     fn varies(&self, made: &[&str]) -> Vec<String> {
         made.iter().map(|name| (*name).to_owned()).collect()
     }
 }
 
-/// Whether a backend has to see an answer's body before it can say what becomes of it.
+/// Classification of a response by its head. `resilience/retry.rs` and `resilience/circuit_breaker.rs` act on
+/// it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The function has run, or a retry cannot succeed: the response goes to the client.
+    Final,
+    /// Throttled by AWS; nothing has run.
+    Throttled,
+    /// A resource of the function is not ready yet; nothing has run.
+    NotReady,
+    /// The function did not start in time; its handler has not run. One retry is worth it, a second is not.
+    SlowStart,
+    /// The credentials expired early; nothing has run.
+    KeysExpired,
+    /// The clock that dated the signature is wrong, and the skew is now known; nothing has run. Set by
+    /// `proxy/call.rs`, never by a backend.
+    ClockWrong,
+    /// AWS itself failed. The function may have run.
+    Unavailable,
+}
+
+/// How much of a response body a backend needs before it can build the client's response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReplyMode {
-    /// It passes as it arrives.
+    /// None: the body is streamed.
     Streamed,
-    /// All of it is read first.
+    /// The whole body.
     Collected {
-        /// Bytes that are read at most; a longer body is an error.
+        /// Maximum size in bytes; a longer body is an error.
         limit: u64,
     },
-    /// As much of it as this is read first, and the rest never.
+    /// The beginning of the body; the rest is discarded.
     Truncated {
-        /// Bytes that are read at most.
+        /// Maximum size in bytes.
         limit: u64,
     },
-    /// It is an event stream of the Lambda API, which is decoded as it arrives.
+    /// The body is an event stream of the Lambda API and is decoded while it is streamed.
     Events {
-        /// Whether the function says status and headers before the body.
+        /// True if the function sends status and headers before the body.
         prelude: bool,
     },
 }
@@ -99,62 +118,85 @@ pub enum ReplyMode {
 #[derive(Debug)]
 pub struct ClientReply {
     pub status: StatusCode,
-    /// Headers, none of them about a connection or framing.
+    /// Headers without hop-by-hop and framing headers.
     pub headers: HeaderMap,
     pub body: ReplyBody,
-    /// The length of the body that an answer to GET would have, where a function says it (RFC 9110, 8.6). No body is
-    /// framed by it.
+    /// `Content-Length` of the response to a GET, if the function states it (RFC 9110, 8.6). Never used for
+    /// framing.
     pub length: Option<u64>,
-    /// What the operator should know about it.
+    /// Notes for the log.
     pub notes: Vec<LogNote>,
 }
 
-/// How to reach AWS for one route.
+/// Connection, signing scope and limits of one route.
 #[derive(Debug, Clone)]
 pub struct UpstreamTarget {
-    /// Where connections lead.
+    /// Server of the connections.
     pub endpoint: Arc<Endpoint>,
     pub authority: HeaderValue,
-    /// What signatures are good for; `None` on a route that does not sign.
+    /// Scope of the signatures; `None` on a route that does not sign.
     pub scope: Option<Scope>,
     pub timeouts: Timeouts,
-    /// Whether a request's body has to be here before anything is sent.
+    /// Is the request body buffered before anything is sent?
     pub body_mode: BodyMode,
-    /// Bytes of a request's body.
+    /// Maximum size of a request body in bytes.
     pub max_request_body: u64,
-    /// The interface of AWS that is called, for advice about its refusals; `None` where it is not AWS's.
+    /// The AWS API behind the endpoint, for advice about its refusals; `None` for another server.
     pub api: Option<AwsApi>,
 }
 
 impl UpstreamTarget {
-    /// The limits of a request's body, with the route's time limit.
+    /// Limits of a request body, with the route's time limit.
     pub fn body_limits(&self, timeout: Duration) -> BodyLimits {
         BodyLimits { mode: self.body_mode, max_size: self.max_request_body, timeout }
     }
 }
 
-/// Builds the backend that the settings describe.
+/// Builds the backend of a route.
+///
+/// # Errors
+/// The CA certificates cannot be read.
+pub fn build(settings: &BackendSettings, tls: &mut Configurations) -> Result<Arc<dyn Backend>, TlsError> {
+    Ok(with_endpoint(settings, Arc::new(endpoint(settings, tls)?)))
+}
+
+/// The backend that the settings describe, with their [`endpoint`].
+pub fn with_endpoint(settings: &BackendSettings, endpoint: Arc<Endpoint>) -> Arc<dyn Backend> {
+    match settings {
+        BackendSettings::ApiGateway(settings) => Arc::new(api_gateway::ApiGateway::new(settings, endpoint)),
+        BackendSettings::Lambda(settings) => Arc::new(lambda::Lambda::new(settings, endpoint)),
+    }
+}
+
+/// The destination of a backend's connections.
 ///
 /// # Errors
 /// The authorities to trust cannot be read.
-pub fn build(settings: &BackendSettings, tls: &mut Configurations) -> Result<Arc<dyn Backend>, TlsError> {
+pub fn endpoint(settings: &BackendSettings, tls: &mut Configurations) -> Result<Endpoint, TlsError> {
     let section = settings.section();
     let (server, upstream) = (section.server(), section.upstream());
-    let tls = secured(server, upstream, tls)?;
-    let endpoint = endpoint(server, tls, upstream);
-    Ok(match settings {
-        BackendSettings::ApiGateway(settings) => Arc::new(api_gateway::ApiGateway::new(settings, endpoint)),
-        BackendSettings::Lambda(settings) => Arc::new(lambda::Lambda::new(settings, endpoint)),
+    let HostPort(host, port) = upstream.connect.place(server.host, server.port);
+    Ok(Endpoint {
+        host: host.to_owned(),
+        port,
+        tls: secured(server, upstream, tls)?,
+        connect_timeout: upstream.timeouts.connect,
+        proxy: upstream.proxy.proxy().cloned(),
+        keepalive: KeepAlive {
+            enabled: upstream.keepalive,
+            pool: upstream.keepalive_pool,
+            timeout: upstream.keepalive_timeout,
+        },
     })
 }
 
-/// The scope of a backend's signatures; `None` where nothing signs.
+/// The signing scope; `None` on a route that does not sign.
 fn scope(section: &dyn BackendSection) -> Option<Scope> {
     let (region, service) = section.signing_scope()?;
     Some(Scope { region: region.to_owned(), service: service.to_owned() })
 }
 
-/// TLS with a backend's server, if there is TLS at all.
+/// TLS of the connections; `None` for plain HTTP.
 fn secured(
     server: UpstreamServer<'_>,
     upstream: &UpstreamSettings,
@@ -167,25 +209,4 @@ fn secured(
     let configuration = tls.get(upstream.ssl_verify, upstream.ca_certificate.as_deref(), identity)?;
     let name = upstream.connect.sni.as_deref().unwrap_or(server.host);
     Ok(Some(EndpointTls::with(name, configuration)?.trusting(upstream.ca_certificate.as_deref())))
-}
-
-/// The destination of connections for a backend with this server.
-fn endpoint(
-    server: UpstreamServer<'_>,
-    tls: Option<EndpointTls>,
-    upstream: &UpstreamSettings,
-) -> Arc<Endpoint> {
-    let HostPort(host, port) = upstream.connect.place(server.host, server.port);
-    Arc::new(Endpoint {
-        host: host.to_owned(),
-        port,
-        tls,
-        connect_timeout: upstream.timeouts.connect,
-        proxy: upstream.proxy.proxy().cloned(),
-        keepalive: KeepAlive {
-            enabled: upstream.keepalive,
-            pool: upstream.keepalive_pool,
-            timeout: upstream.keepalive_timeout,
-        },
-    })
 }

@@ -18,7 +18,7 @@ use crate::dev;
 use crate::{
     app::process::{Ended, cannot_start, invalid_settings, print_line, serve},
     explain,
-    settings::{Settings, schema},
+    settings::{Settings, SettingsLoader, schema},
     system::{
         exhausted,
         terminal::{self, Paint},
@@ -132,10 +132,9 @@ fn run(options: &RunOptions) -> Ended {
     if options.child {
         dev::child::end_with_parent();
     }
-    let directory = &options.directory.settings;
-    let read =
-        exhausted::watch(|| Settings::load(directory)).map_err(|exhausted| cannot_start(&exhausted))?;
-    serve(read.map_err(|mistakes| invalid_settings(&mistakes))?, Some(directory), |application| {
+    let mut loader = SettingsLoader::new(&options.directory.settings);
+    let read = exhausted::watch(|| loader.load()).map_err(|exhausted| cannot_start(&exhausted))?;
+    serve(read.map_err(|mistakes| invalid_settings(&mistakes))?, Some(loader), |application| {
         if options.child {
             let (listen, admin) = (application.address(), application.admin_address());
             print_line(&mut io::stdout(), &format!("{listen} {admin}"));

@@ -77,8 +77,16 @@ pub struct CredentialsUnavailable(String);
 
 impl CredentialSource {
     /// A source of keys that never change.
-    pub fn fixed(credentials: Credentials) -> Self {
-        Self { kind: SourceKind::Fixed(Arc::new(credentials)), _route: None }
+    pub fn fixed(credentials: Arc<Credentials>) -> Self {
+        Self { kind: SourceKind::Fixed(credentials), _route: None }
+    }
+
+    /// The same number for all routes that sign with the same keys, as long as one of them exists.
+    pub fn address(&self) -> usize {
+        match &self.kind {
+            SourceKind::Fixed(credentials) => Arc::as_ptr(credentials).addr(),
+            SourceKind::Shared(shared) => Arc::as_ptr(shared).addr(),
+        }
     }
 
     /// The same source; log lines about its keys name the route until the result is dropped.

@@ -9,7 +9,7 @@ pub mod outgoing;
 mod request;
 mod suggestion;
 
-use std::{cmp::Reverse, path::PathBuf, time::SystemTime};
+use std::{cmp::Reverse, path::PathBuf, sync::Arc, time::SystemTime};
 
 use actix_http::{HttpMessage as _, Request, header::HeaderMap};
 use clap::Args;
@@ -141,7 +141,7 @@ pub async fn explain(settings: &Settings, args: &ExplainArgs) -> Result<Explanat
 /// The steps after routing.
 async fn outgoing(
     settings: &Settings,
-    matched: &RouteMatch<'_, &RouteSettings>,
+    matched: &RouteMatch<'_, &Arc<RouteSettings>>,
     request: Request,
     mut incoming: Incoming,
     body: &[u8],
@@ -216,7 +216,7 @@ fn candidates(settings: &Settings, request: &Request, host: &str) -> Vec<Explain
         routes.first().filter(|(route, _)| route.enabled).and_then(|(_, matched)| matched.as_ref().ok());
     let explained = routes.iter().enumerate().map(|(index, (route, matched))| ExplainedRoute {
         id: route.id.clone(),
-        file: PathBuf::from(&route.place.source),
+        file: PathBuf::from(&*route.place.source),
         takes_it: index == 0 && winner.is_some(),
         why: match (matched, winner) {
             (Err(mismatch), _) => mismatch_text(*mismatch, route),

@@ -1,8 +1,8 @@
-//! What the process writes about itself, on standard error.
+//! The log of the process on standard error.
 //!
-//! `env_logger` makes the lines (`logging/format.rs`), `logging/queue.rs` has them written, so that whoever reads them
-//! slowly holds up nobody; the level is the settings', and SIGUSR1 changes it. The crates below us are held to
-//! warnings, since at finer levels they write headers, and so secrets.
+//! `env_logger` formats the lines (`logging/format.rs`), and a thread of `logging/queue.rs` writes them, so that a slow
+//! reader never blocks a request. The level comes from the settings and is toggled by SIGUSR1. Libraries log warnings
+//! only, because at finer levels they log headers, and so secrets.
 
 mod format;
 mod queue;
@@ -26,13 +26,13 @@ use crate::{
     },
 };
 
-/// How long the end of the process waits for somebody to read its last lines.
+/// Time limit for writing the last lines at the end of the process.
 const LONGEST_END: Duration = Duration::from_secs(1);
 
-/// The settings' level, to which SIGUSR1 returns.
+/// The level of the settings, to which SIGUSR1 returns.
 static CONFIGURED: Mutex<LevelFilter> = Mutex::new(LevelFilter::Off);
 
-/// Logging; when it is dropped, all that was said has been written, if somebody reads it.
+/// A guard of the log: dropping it flushes the queue.
 #[derive(Debug)]
 pub struct Logging(());
 
@@ -44,18 +44,18 @@ impl Drop for Logging {
 
 /// Starts logging.
 ///
-/// The libraries' own targets are named so that nothing of theirs is written twice: what `actix-http` says about
-/// a broken answer has been said by `message/error.rs`, with the request's id.
+/// The filters name targets of libraries whose lines repeat ours: an interrupted response, which `actix-http` logs, is
+/// logged by `message/error.rs` with the request id.
 pub fn start(settings: &Log) -> Logging {
     let mut builder = Builder::new();
     builder
         .filter_level(settings.level.min(LevelFilter::Warn))
-        // what is finer than the level in force never comes as far as here
+        // the level in use is applied before the filters
         .filter_module("apigw_invoker", LevelFilter::Debug)
         .filter_module("access", LevelFilter::Debug)
         .filter_module("actix_http", LevelFilter::Off)
-        // each failure to get keys is said once by `credentials/refresher.rs`; the SDK says it each time, and may
-        // quote an answer that holds keys
+        // `credentials/refresher.rs` logs each failure to get credentials once; the SDK logs it each time, and may
+        // quote a response that holds keys
         .filter_module("aws_", LevelFilter::Off);
     match settings.format {
         LogFormat::Text if Paint::of_errors().is_on() => builder.format(format::coloured_text),
@@ -64,7 +64,7 @@ pub fn start(settings: &Log) -> Logging {
     };
     match queue::start() {
         Ok(lines) => builder.target(Target::Pipe(Box::new(lines))),
-        // without a thread they are written where they arise
+        // without a thread, lines are written by the thread that logs them
         Err(_) => builder.target(Target::Stderr),
     };
     if builder.try_init().is_err() {
@@ -74,26 +74,27 @@ pub fn start(settings: &Log) -> Logging {
     Logging(())
 }
 
-/// Changes the least severe level that is written.
+/// Sets the least severe level that is logged.
 pub fn set_level(level: LevelFilter) {
     *CONFIGURED.lock().unwrap_or_else(PoisonError::into_inner) = level;
     log::set_max_level(level);
 }
 
-/// Waits until all that was said has been written, but no longer than a second.
+/// Flushes the queue, within a second.
 pub fn flush() {
     queue::flush(LONGEST_END);
 }
 
-/// Lines that were lost since nobody read them in time.
+/// Lines dropped because standard error was read too slowly.
 pub fn dropped_lines() -> u64 {
     queue::dropped()
 }
 
-/// From now on SIGUSR1 turns the level to debug, and the next one back; on the runtime that this is called on.
+/// Installs the handler of SIGUSR1, which toggles between debug and the level of the settings. It runs on the current
+/// runtime.
 ///
 /// # Errors
-/// The system takes no handler.
+/// The handler cannot be installed.
 pub fn install_level_signal() -> io::Result<()> {
     let mut signals = signal(SignalKind::user_defined1())?;
     actix_rt::spawn(async move {
@@ -111,7 +112,7 @@ pub fn install_level_signal() -> io::Result<()> {
 fn toggle_debug() {
     let configured = *CONFIGURED.lock().unwrap_or_else(PoisonError::into_inner);
     let next = next_level(log::max_level(), configured);
-    // said while it can be read, whatever the level was and will be
+    // logged while the level allows it, whichever way it changes
     log::set_max_level(LevelFilter::Debug);
     log::info!("SIGUSR1: log level is now {}", next.as_str().to_ascii_lowercase());
     log::set_max_level(next);
@@ -130,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_level_goes_to_debug_and_back_to_what_is_set() {
+    fn the_level_toggles_between_debug_and_the_settings() {
         for configured in [LevelFilter::Off, LevelFilter::Warn, LevelFilter::Info] {
             assert_eq!(next_level(configured, configured), LevelFilter::Debug);
             assert_eq!(next_level(LevelFilter::Debug, configured), configured);

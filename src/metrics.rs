@@ -1,14 +1,14 @@
 //! Counters of the process, for Prometheus.
 //!
-//! `app.rs` makes one of these. `state/builder.rs` gets a `RouteMetrics` for each route from it and `client.rs` an
-//! `EndpointMetrics` for each endpoint, so that a request finds its counters without a look-up: it does nothing but
-//! atomic additions. `admin/exposition.rs` makes a page of it all.
+//! `app.rs` creates one [`Metrics`]. `state/builder.rs` gets a `RouteMetrics` for each route from it, and `client.rs` an
+//! `EndpointMetrics` for each endpoint, so a request needs no look-up and only adds to atomics. `admin/exposition.rs`
+//! renders the page.
 //!
 //! ```text
-//! table.rs      a metric's declaration  values.rs     the types that count
-//! route.rs      of one route            endpoint.rs   of the connections to one endpoint
-//! clients.rs    of clients' connections reloads.rs    of the settings
-//! spans.rs      of the spans
+//! table.rs      declarations of metrics      values.rs     counters, gauges and histograms
+//! route.rs      requests of one route        endpoint.rs   connections to one endpoint
+//! clients.rs    connections of clients       reloads.rs    reloads of the settings
+//! spans.rs      exported spans
 //! ```
 
 mod clients;
@@ -36,21 +36,19 @@ use crate::{routing::UNROUTED, tls::Validity};
 
 #[derive(Debug)]
 pub struct Metrics {
-    /// Requests that no route took, and refusals before there was a request.
+    /// Requests without a route, and connections refused before a request was read.
     pub unrouted: Arc<RouteMetrics>,
-    /// Changed settings.
     pub reloads: Reloads,
-    /// Spans for a collector.
     pub spans: SpanMetrics,
     pub(crate) clients: ClientMetrics,
-    routes: Known<RouteMetrics>,
-    endpoints: Known<EndpointMetrics>,
+    routes: SharedByName<RouteMetrics>,
+    endpoints: SharedByName<EndpointMetrics>,
     listener_certificate: Mutex<Option<Validity>>,
 }
 
-/// Counters by name. As long as anybody has them, the same name goes on with the same.
+/// Counters by name. While a caller holds the counters of a name, every other caller gets the same ones.
 #[derive(Debug)]
-struct Known<T>(Mutex<HashMap<Arc<str>, Weak<T>>>);
+struct SharedByName<T>(Mutex<HashMap<Arc<str>, Weak<T>>>);
 
 impl Metrics {
     pub fn new() -> Arc<Self> {
@@ -59,18 +57,17 @@ impl Metrics {
             reloads: Reloads::new(),
             spans: SpanMetrics::new(),
             clients: ClientMetrics::new(),
-            routes: Known(Mutex::default()),
-            endpoints: Known(Mutex::default()),
+            routes: SharedByName(Mutex::default()),
+            endpoints: SharedByName(Mutex::default()),
             listener_certificate: Mutex::default(),
         })
     }
 
-    /// The time in which the listener's certificate in force is valid; `None` without such a listener.
+    /// Sets the validity of the listener's certificate in force; `None` without TLS.
     pub fn set_listener_certificate(&self, validity: Option<Validity>) {
         *self.listener_certificate.lock().unwrap_or_else(PoisonError::into_inner) = validity;
     }
 
-    /// The time in which the listener's certificate in force is valid.
     pub fn listener_certificate(&self) -> Option<Validity> {
         *self.listener_certificate.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -85,33 +82,33 @@ impl Metrics {
         self.endpoints.named(&endpoint.into(), EndpointMetrics::new)
     }
 
-    /// Every route that somebody still has.
+    /// The counters of every route that is still in use.
     pub(crate) fn routes(&self) -> Vec<Arc<RouteMetrics>> {
         self.routes.alive()
     }
 
-    /// The same of endpoints.
+    /// The counters of every endpoint that is still in use.
     pub(crate) fn endpoints(&self) -> Vec<Arc<EndpointMetrics>> {
         self.endpoints.alive()
     }
 }
 
-impl<T> Known<T> {
-    fn named(&self, name: &Arc<str>, make: impl FnOnce(Arc<str>) -> T) -> Arc<T> {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(same) = known.get(name).and_then(Weak::upgrade) {
+impl<T> SharedByName<T> {
+    fn named(&self, name: &Arc<str>, new: impl FnOnce(Arc<str>) -> T) -> Arc<T> {
+        let mut by_name = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(same) = by_name.get(name).and_then(Weak::upgrade) {
             return same;
         }
-        let new = Arc::new(make(Arc::clone(name)));
-        known.insert(Arc::clone(name), Arc::downgrade(&new));
+        let new = Arc::new(new(Arc::clone(name)));
+        by_name.insert(Arc::clone(name), Arc::downgrade(&new));
         new
     }
 
-    /// Those that somebody has; the others are forgotten.
+    /// Counters in use. Unused names are removed.
     fn alive(&self) -> Vec<Arc<T>> {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|_, counters| counters.strong_count() > 0);
-        known.values().filter_map(Weak::upgrade).collect()
+        let mut by_name = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        by_name.retain(|_, counters| counters.strong_count() > 0);
+        by_name.values().filter_map(Weak::upgrade).collect()
     }
 }
 

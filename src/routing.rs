@@ -15,7 +15,7 @@ mod pattern;
 mod specificity;
 mod uri_pattern;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{borrow::Borrow, collections::HashMap, sync::Arc};
 
 use actix_http::Method;
 
@@ -32,9 +32,15 @@ pub const UNROUTED: &str = "-";
 
 /// Finds the route of a request, in a time that depends on the length of path and host, not on the number of
 /// routes.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct RouteTable<R> {
     routes: Vec<R>,
+    index: Arc<RouteIndex>,
+}
+
+/// The places of the routes in a table, by host and path.
+#[derive(Debug)]
+struct RouteIndex {
     /// By name, and by suffix with its leading dot: `.example.com` for `*.example.com`.
     by_host: HashMap<String, PathTable>,
     any_host: PathTable,
@@ -67,28 +73,38 @@ struct PathRoute {
 
 impl<R> RouteTable<R> {
     /// Builds the table. Rules must not clash (`clashes`).
-    pub fn new(rules: impl IntoIterator<Item = (RouteRule, R)>) -> Self {
+    pub fn new(rules: impl IntoIterator<Item = (impl Borrow<RouteRule>, R)>) -> Self {
         let mut routes = Vec::new();
         let mut by_host: HashMap<String, PathTable> = HashMap::new();
         let mut any_host = PathTable::default();
         for (rule, route) in rules {
             let index = routes.len();
             routes.push(route);
-            let RouteRule { uris, hosts, methods, priority } = rule;
+            let RouteRule { uris, hosts, methods, priority } = rule.borrow();
             for pattern in uris {
                 let paths = pattern.paths();
-                let path_route = PathRoute { route: index, pattern, methods: methods.clone(), priority };
+                let path_route = PathRoute {
+                    route: index,
+                    pattern: Arc::clone(pattern),
+                    methods: methods.clone(),
+                    priority: *priority,
+                };
                 for path in paths {
                     if hosts.is_empty() {
                         any_host.add(&path, path_route.clone());
                     }
-                    for HostPattern::Exact(host) | HostPattern::Suffix(host) in &hosts {
+                    for HostPattern::Exact(host) | HostPattern::Suffix(host) in hosts {
                         by_host.entry(host.clone()).or_default().add(&path, path_route.clone());
                     }
                 }
             }
         }
-        Self { routes, by_host, any_host }
+        Self { routes, index: Arc::new(RouteIndex { by_host, any_host }) }
+    }
+
+    /// A table of other routes with the same rules, in the same order.
+    pub fn with_routes<S>(&self, routes: Vec<S>) -> RouteTable<S> {
+        RouteTable { routes, index: Arc::clone(&self.index) }
     }
 
     /// Every route, in the order given.
@@ -102,7 +118,7 @@ impl<R> RouteTable<R> {
     /// No route matches.
     pub fn find(&self, host: &str, path: &str, method: &Method) -> Result<RouteMatch<'_, R>, Miss> {
         let mut allowed = Vec::new();
-        let tables = self.tables_for_host(host).chain([&self.any_host]);
+        let tables = self.index.tables_for_host(host).chain([&self.index.any_host]);
         for table in tables {
             if let Some((path_route, path)) = table.find(path, method, &mut allowed) {
                 return Ok(RouteMatch { route: &self.routes[path_route.route], path });
@@ -115,7 +131,9 @@ impl<R> RouteTable<R> {
         allowed.dedup();
         Err(Miss::NoMethod(allowed))
     }
+}
 
+impl RouteIndex {
     /// The tables of the hosts that match, the most specific first.
     fn tables_for_host(&self, host: &str) -> impl Iterator<Item = &PathTable> {
         let name = if self.by_host.is_empty() { String::new() } else { pattern::host_name(host) };

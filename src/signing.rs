@@ -41,7 +41,7 @@ const HMAC_BLOCK_SIZE: usize = 64;
 const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 /// Region and service that a signature is valid for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Scope {
     /// Such as `us-east-1`.
     pub region: String,

@@ -1,8 +1,8 @@
-//! Spans: what a collector is told of each recorded request, one for the request and one for each call to AWS.
+//! Spans of recorded requests for a collector: one for the request and one for each call to AWS.
 //!
-//! `proxy/record.rs` begins a [`Recording`] where the trace is recorded (`message/trace.rs`), takes down each call in
-//! it, and ends it with the request. From there everything happens on another thread: `spans/exporter.rs` gathers
-//! what has ended and delivers it in the shape of `spans/otlp.rs`.
+//! `proxy/record.rs` starts a [`Recording`] if the trace is sampled (`message/trace.rs`), records each call in it, and
+//! ends it with the request. `spans/exporter.rs` then queues it and sends it on another thread, encoded by
+//! `spans/otlp.rs`.
 
 mod delivery;
 mod exporter;
@@ -31,29 +31,29 @@ use crate::{
     text::log_safe::log_safe,
 };
 
-/// Characters of a path that are told.
+/// Characters of a path in a span.
 const LONGEST_PATH: usize = 1 << 10;
-/// Characters of `tracestate`: as many as everybody has to pass on (W3C Trace Context, 3.3.1.5).
+/// Characters of `tracestate` that every participant must propagate (W3C Trace Context, 3.3.1.5).
 const LONGEST_STATE: usize = 512;
 
-/// A recorded request while it is under way.
+/// The recording of a request in flight.
 #[derive(Debug)]
 pub struct Recording {
     exporter: Arc<Exporter>,
     span: RequestSpan,
 }
 
-/// A request, as it is told of.
+/// A completed request.
 #[derive(Debug)]
 pub struct RequestSpan {
     trace: Trace,
-    /// The whole request's step; each call has its own.
+    /// The span id of the request; each call has its own.
     step: SpanId,
     begun: SystemTime,
     scheme: Scheme,
     version: Version,
     method: Method,
-    /// Without the query, which may hold what is nobody else's business.
+    /// Without the query, which may hold secrets.
     path: Arc<str>,
     state: String,
     peer: Option<SocketAddr>,
@@ -62,60 +62,60 @@ pub struct RequestSpan {
     end: SpanEnd,
 }
 
-/// How a route is called.
+/// The parts of a span that a route decides.
 #[derive(Debug)]
 struct RouteNames {
     id: Arc<str>,
     pattern: String,
 }
 
-/// One call to AWS, as it is told of.
+/// One call to AWS.
 #[derive(Debug)]
 struct CallSpan {
     step: SpanId,
-    /// Since the request's begin; unknown until it is sent.
+    /// Time since the start of the request; `None` until the call is sent.
     begun: Option<Duration>,
-    /// The same; unknown while it lasts.
+    /// Time since the start of the request; `None` until the call ends.
     ended: Option<Duration>,
     method: Method,
     scheme: Scheme,
     authority: HeaderValue,
     path: Arc<str>,
-    /// Of the body.
+    /// Bytes of the body.
     bytes: u64,
     status: Option<StatusCode>,
-    /// AWS's name for it.
+    /// The request id of AWS.
     request_id: Option<HeaderValue>,
     failure: Option<&'static str>,
 }
 
 #[derive(Debug, Default)]
 pub struct SpanEnd {
-    /// After its begin.
+    /// Time since the start of the request.
     pub took: Duration,
-    /// What the client has seen; `None` where it left before.
+    /// The status sent to the client; `None` if it closed the connection before.
     pub status: Option<StatusCode>,
-    /// Why it failed, if it did.
+    /// The error code of a failed request.
     pub code: Option<&'static ErrorCode>,
     pub request_id: Option<HeaderValue>,
-    /// Whether the client left before the answer was over.
+    /// True if the client closed the connection before the end of the response.
     pub is_left: bool,
-    /// Bytes of the answer's body.
+    /// Bytes of the response body.
     pub bytes_out: u64,
 }
 
 impl RequestSpan {
-    /// The memory that it takes, nearly.
+    /// The approximate size in memory.
     fn weight(&self) -> usize {
         let calls = self.calls.len() * size_of::<CallSpan>();
-        // all calls of a request have one path
+        // all calls of a request share one path
         let texts = self.path.len() + self.state.len() + self.calls.first().map_or(0, |call| call.path.len());
         size_of::<Self>() + calls + texts
     }
 }
 
 impl Recording {
-    /// Begins with a request's head, for a collector.
+    /// Starts with the head of a request.
     pub fn begin(
         exporter: &Arc<Exporter>,
         trace: Trace,
@@ -140,13 +140,13 @@ impl Recording {
         Box::new(Self { exporter: Arc::clone(exporter), span })
     }
 
-    /// A route takes it: its name, and by which of its paths.
+    /// Records the route and the `uri` that matched.
     pub fn set_route(&mut self, id: &Arc<str>, pattern: String) {
         self.span.route = Some(RouteNames { id: Arc::clone(id), pattern });
     }
 
-    /// A call is about to be signed and sent. Each is a step of its own, and AWS is told of it as such, and so is a
-    /// function whose event quotes the headers.
+    /// Starts a call, before it is signed and sent. Each call has a span id of its own, which goes out in the trace
+    /// headers, also in those that a function's event repeats.
     pub fn on_attempt_start(&mut self, outbound: &mut OutboundRequest, is_secure: bool) {
         if !self.span.calls.is_empty() {
             let step = self.span.trace.step();
@@ -175,14 +175,14 @@ impl Recording {
         });
     }
 
-    /// It is being sent, so long after the request's begin.
+    /// Records the time at which the call was sent.
     pub fn on_sent(&mut self, begun: Duration) {
         if let Some(call) = self.span.calls.last_mut() {
             call.begun = Some(begun);
         }
     }
 
-    /// The head of the last call's answer is here; its body may last until the request ends.
+    /// Records the response head of the last call. The body may last until the request ends.
     pub fn on_response_head(&mut self, status: StatusCode, request_id: Option<&HeaderValue>) {
         if let Some(call) = self.span.calls.last_mut() {
             call.status = Some(status);
@@ -190,7 +190,7 @@ impl Recording {
         }
     }
 
-    /// The last call has no answer, for this reason.
+    /// Records the failure of the last call.
     pub fn on_attempt_failed(&mut self, code: &'static str, ended: Duration) {
         if let Some(call) = self.span.calls.last_mut() {
             call.failure = Some(code);
@@ -198,7 +198,7 @@ impl Recording {
         }
     }
 
-    /// The last call is over, though the request is not.
+    /// Ends the last call before the request ends.
     pub fn on_attempt_end(&mut self, ended: Duration) {
         if let Some(call) = self.span.calls.last_mut() {
             call.ended.get_or_insert(ended);
@@ -206,9 +206,9 @@ impl Recording {
     }
 
     pub fn end(mut self: Box<Self>, end: SpanEnd) {
-        // one that could not be signed was none
+        // a call that could not be signed is no span
         self.span.calls.retain(|call| call.begun.is_some());
-        // an answer that breaks off is its call's failure too
+        // an interrupted response is a failure of its call too
         let failure = end.code.filter(|code| matches!(code.side, Side::Upstream(_)));
         if let Some(call) = self.span.calls.last_mut().filter(|call| call.status.is_some()) {
             call.failure = failure.map(|code| code.name);

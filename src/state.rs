@@ -1,4 +1,4 @@
-//! The settings as the running program sees them: a snapshot, its builder, and the reload that replaces it.
+//! The state that requests are served with: a snapshot of the settings, its builder, and the reload that replaces it.
 
 pub(crate) mod builder;
 pub(crate) mod certificates;

@@ -51,7 +51,11 @@ type TlsKey = (bool, Option<(PathBuf, Option<Vec<u8>>)>, Option<ClientIdentity>)
 
 /// The configurations in use, one for each key, so that routes share their session tickets.
 #[derive(Debug, Default)]
-pub struct Configurations(HashMap<TlsKey, Tls>);
+pub struct Configurations {
+    known: HashMap<TlsKey, Tls>,
+    /// Digests of the files that have been read for the routes of one snapshot: thousands of them may name the same.
+    digests: HashMap<PathBuf, Option<Vec<u8>>>,
+}
 
 impl Configurations {
     /// The configuration that verifies by the authorities of `ca_certificate` or the platform, or with
@@ -65,20 +69,33 @@ impl Configurations {
         ca_certificate: Option<&Path>,
         identity: Option<&ClientIdentity>,
     ) -> Result<Tls, TlsError> {
-        let digest = |file: &Path| Some(Sha256::digest(read_certificates(file).ok()?).to_vec());
-        let authorities = ca_certificate.map(|file| (file.to_owned(), digest(file)));
+        let authorities = ca_certificate.map(|file| (file.to_owned(), self.digest(file)));
         let key = (verify, authorities, identity.cloned());
-        if let Some(known) = self.0.get(&key) {
+        if let Some(known) = self.known.get(&key) {
             return Ok(Arc::clone(known));
         }
         let tls = Arc::new(configuration(verify, ca_certificate, identity)?);
-        self.0.insert(key, Arc::clone(&tls));
+        self.known.insert(key, Arc::clone(&tls));
         Ok(tls)
+    }
+
+    /// Forgets the digests, so that the files are read again.
+    pub fn forget_digests(&mut self) {
+        self.digests.clear();
+    }
+
+    fn digest(&mut self, file: &Path) -> Option<Vec<u8>> {
+        if let Some(known) = self.digests.get(file) {
+            return known.clone();
+        }
+        let digest = read_certificates(file).ok().map(|content| Sha256::digest(content).to_vec());
+        self.digests.insert(file.to_owned(), digest.clone());
+        digest
     }
 
     /// Drops the configurations that no route uses any more.
     pub fn forget_unused(&mut self) {
-        self.0.retain(|_, tls| Arc::strong_count(tls) > 1);
+        self.known.retain(|_, tls| Arc::strong_count(tls) > 1);
     }
 }
 

@@ -1,18 +1,18 @@
-//! The times of the certificates that the process shows others.
+//! Metrics of the process's certificates.
 //!
-//! `state/certificates.rs` tells the listener's while the process runs; those of the routes stand in the snapshot.
+//! `state/certificates.rs` updates the listener's validity; those of the routes are in the snapshot.
 
 use super::{exposition::Scrape, families::Exposed};
 use crate::{
     metrics::table::{MetricRow, number, sample},
     routing::UNROUTED,
-    state::certificates::{self, Setting},
+    state::certificates::{self, CertificateSetting},
     tls::Validity,
 };
 
-/// A certificate, and the route that shows it.
+/// A certificate and the route that uses it.
 pub(super) struct Certificate {
-    setting: Setting,
+    setting: CertificateSetting,
     route: String,
     validity: Validity,
 }
@@ -36,9 +36,9 @@ impl Exposed for Certificate {
 
     fn each(scrape: &Scrape, see: &mut dyn FnMut(&Self)) {
         let listener = scrape.snapshot.metrics.listener_certificate();
-        let listener = listener.map(|validity| (Setting::Listener, UNROUTED, validity));
+        let listener = listener.map(|validity| (CertificateSetting::Listener, UNROUTED, validity));
         let routes = certificates::of_routes(scrape.snapshot.routes_as_set.iter().map(|route| &**route));
-        let routes = routes.map(|(route, validity)| (Setting::Client, route, validity));
+        let routes = routes.map(|(route, validity)| (CertificateSetting::Client, route, validity));
         for (setting, route, validity) in listener.into_iter().chain(routes) {
             see(&Self { setting, route: route.to_owned(), validity });
         }

@@ -42,7 +42,7 @@ const REMINDER: Duration = Duration::from_secs(10);
 
 /// A connection as bytes, which notes when it was last of use.
 #[derive(Debug)]
-pub(super) struct Watched {
+pub(super) struct WatchedConnection {
     stream: TcpStream,
     usage: Rc<Usage>,
 }
@@ -62,11 +62,11 @@ pub(super) struct Usage {
 
 /// The time in which an answer is made.
 #[derive(Debug)]
-pub(super) struct Making(Rc<Usage>);
+pub(super) struct ResponseGuard(Rc<Usage>);
 
 /// The connections that are open.
 #[derive(Default)]
-struct Open {
+struct OpenConnections {
     tasks: JoinSet<()>,
     known: Vec<(Rc<Usage>, AbortHandle)>,
     /// Time of the last warning about a failure to accept.
@@ -76,11 +76,11 @@ struct Open {
 /// Serves clients with `pages` and never returns; as many at a time as `most` says.
 pub(super) async fn serve<S>(listener: TcpListener, most: impl Fn() -> usize, pages: S)
 where
-    S: Service<(Watched, Option<SocketAddr>), Response = ()> + 'static,
+    S: Service<(WatchedConnection, Option<SocketAddr>), Response = ()> + 'static,
     S::Error: Debug,
 {
     let pages = Rc::new(pages);
-    let mut open = Open::default();
+    let mut open = OpenConnections::default();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
@@ -96,10 +96,10 @@ where
     }
 }
 
-impl Open {
+impl OpenConnections {
     fn admit<S>(&mut self, stream: TcpStream, peer: SocketAddr, pages: &Rc<S>)
     where
-        S: Service<(Watched, Option<SocketAddr>), Response = ()> + 'static,
+        S: Service<(WatchedConnection, Option<SocketAddr>), Response = ()> + 'static,
         S::Error: Debug,
     {
         // an answer is written at once; without it, it takes longer
@@ -107,7 +107,7 @@ impl Open {
         let usage = Rc::new(Usage::new());
         let (pages, of_task) = (Rc::clone(pages), Rc::clone(&usage));
         let task = self.tasks.spawn_local(async move {
-            let watched = Watched { stream, usage: Rc::clone(&of_task) };
+            let watched = WatchedConnection { stream, usage: Rc::clone(&of_task) };
             let serving = once(Task::Admin, "a request to the admin port", async {
                 if let Err(error) = pages.call((watched, Some(peer))).await {
                     log::debug!("connection to the admin port failed: {error:?}");
@@ -207,26 +207,26 @@ impl Usage {
     }
 
     /// An answer is being made until the result is dropped.
-    pub(super) fn make(self: &Rc<Self>) -> Making {
+    pub(super) fn make(self: &Rc<Self>) -> ResponseGuard {
         self.is_awaiting_us.set(true);
-        Making(Rc::clone(self))
+        ResponseGuard(Rc::clone(self))
     }
 }
 
-impl Drop for Making {
+impl Drop for ResponseGuard {
     fn drop(&mut self) {
         self.0.is_awaiting_us.set(false);
         self.0.renew();
     }
 }
 
-impl Watched {
+impl WatchedConnection {
     pub(super) fn usage(&self) -> Rc<Usage> {
         Rc::clone(&self.usage)
     }
 }
 
-impl AsyncRead for Watched {
+impl AsyncRead for WatchedConnection {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -244,7 +244,7 @@ impl AsyncRead for Watched {
     }
 }
 
-impl AsyncWrite for Watched {
+impl AsyncWrite for WatchedConnection {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -274,7 +274,7 @@ mod tests {
     use super::*;
 
     #[actix_rt::test]
-    async fn x8_a_client_that_waits_for_its_answer_is_not_silent() {
+    async fn x8_a_client_that_waits_for_its_response_is_not_idle() {
         let usage = Rc::new(Usage::new());
         let longest = Duration::from_millis(20);
         let making = usage.make();
@@ -285,7 +285,7 @@ mod tests {
 
     #[actix_rt::test]
     async fn x8_a_new_connection_has_time_for_its_first_byte_before_it_is_closed_for_another() {
-        let mut open = Open::default();
+        let mut open = OpenConnections::default();
         for _ in 0..2 {
             let task = open.tasks.spawn_local(std::future::pending());
             open.known.push((Rc::new(Usage::new()), task));

@@ -1,4 +1,4 @@
-//! The metrics of routes' keys.
+//! Metrics of the routes' credentials.
 
 use std::{sync::Arc, time::UNIX_EPOCH};
 
@@ -9,7 +9,7 @@ use crate::{
     state::snapshot::Route,
 };
 
-/// A route that signs, and its keys.
+/// A route that signs, and the state of its credentials.
 pub(super) struct RouteKeys {
     route: Arc<Route>,
     state: CredentialState,
@@ -58,7 +58,7 @@ impl Exposed for RouteKeys {
             let Some(signing) = &route.signing else { continue };
             let state = signing.credentials.status(scrape.now).state;
             let refresh_failures = signing.credentials.refresh_failures();
-            // alerts on missing, expired and soon expiring keys come before somebody calls the route
+            // alerts on missing or expiring credentials must come before the first request of a route
             let has_trouble = !matches!(state, CredentialState::Ready(_)) || refresh_failures > 0;
             if has_trouble || route.metrics.was_called() {
                 see(&Self { route: Arc::clone(route), state, refresh_failures });

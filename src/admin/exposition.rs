@@ -1,8 +1,8 @@
-//! The page of `/metrics`: everything that is counted, and everything that is looked up at the moment of a scrape.
+//! The page of `/metrics`: all counters, and the values that are computed at a scrape.
 //!
-//! `admin.rs` registers the one collector of it all, and the `prometheus` crate sorts the page and writes it.
-//! [`TABLE`] is the list of all rows. `certificates.rs`, `credentials.rs` and `process.rs` have those of their
-//! subjects. k8s/monitoring/README.md has the same rows in a table and the dashboard shows each; tests compare.
+//! `admin.rs` registers one collector for all of them, and the `prometheus` crate sorts and encodes the page.
+//! [`TABLE`] lists all rows; `certificates.rs`, `credentials.rs` and `process.rs` declare some of them. Tests compare
+//! the rows with the table of k8s/monitoring/README.md and with the dashboard.
 
 use std::{
     sync::Arc,
@@ -18,7 +18,7 @@ use prometheus::{
 use super::{
     certificates::Certificate,
     credentials::RouteKeys,
-    families::{self, Exposed, Group},
+    families::{self, Exposed, MetricGroup},
     process::Process,
 };
 use crate::{
@@ -35,38 +35,38 @@ use crate::{
     system::supervision::Task,
 };
 
-/// Every metric, grouped by what it is of.
-const TABLE: &[Group] = &[
-    Group::of::<RouteMetrics>(),
-    Group::of::<Route>(),
-    Group::of::<RouteKeys>(),
-    Group::of::<Certificate>(),
-    Group::of::<EndpointMetrics>(),
-    Group::of::<ClientMetrics>(),
-    Group::of::<ReloadMetrics>(),
-    Group::of::<SpanMetrics>(),
-    Group::of::<Scrape>(),
-    Group::of::<Process>(),
+/// Every metric, grouped by the type of the measured value.
+const TABLE: &[MetricGroup] = &[
+    MetricGroup::of::<RouteMetrics>(),
+    MetricGroup::of::<Route>(),
+    MetricGroup::of::<RouteKeys>(),
+    MetricGroup::of::<Certificate>(),
+    MetricGroup::of::<EndpointMetrics>(),
+    MetricGroup::of::<ClientMetrics>(),
+    MetricGroup::of::<ReloadMetrics>(),
+    MetricGroup::of::<SpanMetrics>(),
+    MetricGroup::of::<Scrape>(),
+    MetricGroup::of::<Process>(),
 ];
 
-/// The time of a scrape, and what there is then.
+/// The state at the time of a scrape.
 pub(super) struct Scrape {
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) now: SystemTime,
-    /// The counters of the routes that were called, among them of those that are gone.
+    /// The counters of routes with requests, removed routes that are still in use among them.
     called: Vec<Arc<RouteMetrics>>,
 }
 
-/// Everything that `/metrics` says.
+/// The collector of all metrics.
 struct Exposition {
     current: Arc<Current>,
     descs: Vec<Desc>,
 }
 
-/// A registry of everything that `/metrics` says.
+/// The registry of all metrics.
 ///
 /// # Errors
-/// A name or a label is none that Prometheus takes, or a name occurs twice.
+/// A name or label is not valid in Prometheus, or a name is declared twice.
 pub(super) fn registry(current: &Arc<Current>) -> prometheus::Result<Registry> {
     let descs = TABLE.iter().flat_map(|group| (group.declared)()).map(families::desc);
     let exposition = Exposition { current: Arc::clone(current), descs: descs.collect::<Result<_, _>>()? };
@@ -94,7 +94,7 @@ impl Scrape {
         Self { snapshot, now: SystemTime::now(), called }
     }
 
-    /// One number for all endpoints: they are AWS's, and it is our clock that goes wrong.
+    /// The largest skew of all endpoints. One number is enough: AWS's clocks are right, and this machine's is wrong.
     fn clock_skew(&self) -> f64 {
         let routes = self.snapshot.routes.routes();
         let known = routes.iter().filter_map(|route| route.signing.as_ref()?.clock.offset());
@@ -162,7 +162,7 @@ impl Exposed for Route {
     }
 }
 
-/// Metrics that are counted where it happens, and where their counters are.
+/// Declares where the counters of a type are found at a scrape.
 macro_rules! exposed {
     ($($counted:ty: |$scrape:ident| $counters:expr;)*) => {$(
         impl Exposed for $counted {
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_has_a_name_of_its_own_that_prometheus_takes_and_counters_alone_end_in_total() {
+    fn every_row_has_a_unique_valid_name_and_only_counters_end_in_total() {
         let mut seen = BTreeSet::new();
         for declared in TABLE.iter().flat_map(|group| (group.declared)()) {
             let name = declared.name;

@@ -1,4 +1,4 @@
-//! Rows of the table of metrics as the `prometheus` crate has them.
+//! Conversion of the table's rows to the types of the `prometheus` crate.
 //!
 //! `exposition.rs` lists the groups of rows.
 
@@ -10,24 +10,24 @@ use prometheus::{
 };
 
 use super::exposition::Scrape;
-use crate::metrics::table::{Declared, Measured, MetricRow, Sample};
+use crate::metrics::table::{MetricDeclaration, MetricRow, Sample, SampleValue};
 
-/// Things that are measured, with the rows that do it.
+/// A type with metrics.
 pub(super) trait Exposed: Sized + 'static {
-    /// The metrics of each thing.
+    /// The metrics of each value.
     const ROWS: &'static [MetricRow<Self>];
 
-    /// Shows every thing that there is at a scrape.
+    /// Calls `see` with every value at a scrape.
     fn each(scrape: &Scrape, see: &mut dyn FnMut(&Self));
 }
 
-/// Rows whatever the type of the things that they measure.
-pub(super) struct Group {
-    pub(super) declared: fn() -> Vec<&'static Declared>,
+/// The rows of a type, with the type erased.
+pub(super) struct MetricGroup {
+    pub(super) declared: fn() -> Vec<&'static MetricDeclaration>,
     pub(super) families: fn(&Scrape) -> Vec<MetricFamily>,
 }
 
-impl Group {
+impl MetricGroup {
     pub(super) const fn of<T: Exposed>() -> Self {
         Self { declared: || T::ROWS.iter().map(|row| &row.declared).collect(), families: families::<T> }
     }
@@ -44,13 +44,13 @@ fn families<T: Exposed>(scrape: &Scrape) -> Vec<MetricFamily> {
 }
 
 /// # Errors
-/// The name or a label is none that Prometheus takes.
-pub(super) fn desc(declared: &Declared) -> prometheus::Result<Desc> {
+/// The name or a label is not valid in Prometheus.
+pub(super) fn desc(declared: &MetricDeclaration) -> prometheus::Result<Desc> {
     let labels = declared.labels.iter().map(|label| (*label).to_owned()).collect();
     Desc::new(declared.name.to_owned(), declared.help.to_owned(), labels, HashMap::new())
 }
 
-fn family(declared: &Declared, samples: Vec<Metric>) -> MetricFamily {
+fn family(declared: &MetricDeclaration, samples: Vec<Metric>) -> MetricFamily {
     let mut family = MetricFamily::default();
     family.set_name(declared.name.to_owned());
     family.set_help(declared.help.to_owned());
@@ -59,16 +59,16 @@ fn family(declared: &Declared, samples: Vec<Metric>) -> MetricFamily {
     family
 }
 
-fn metric(declared: &Declared, sample: Sample<'_>) -> Metric {
+fn metric(declared: &MetricDeclaration, sample: Sample<'_>) -> Metric {
     let labels = declared.labels.iter().zip(sample.labels).map(label).collect();
+    let mut metric = Metric::from_label(labels);
     let number = match sample.value {
-        Measured::Number(number) => number,
-        Measured::DurationHistogram(mut metric) => {
-            metric.set_label(labels);
-            return *metric;
+        SampleValue::Number(number) => number,
+        SampleValue::DurationHistogram(histogram) => {
+            metric.set_histogram(histogram);
+            return metric;
         }
     };
-    let mut metric = Metric::from_label(labels);
     if declared.kind == MetricType::COUNTER {
         let mut counter = Counter::default();
         counter.set_value(number);

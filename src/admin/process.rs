@@ -1,6 +1,6 @@
-//! The process as the kernel sees it, by the names that Prometheus's own clients use.
+//! Metrics of the process from the kernel, by the names of Prometheus's client libraries.
 //!
-//! `exposition.rs` asks for it. Read from `/proc`; where there is none, as on a Mac, nothing is said.
+//! `exposition.rs` reads them at a scrape. Without `/proc`, as on macOS, there are none.
 
 use std::fs;
 
@@ -12,19 +12,19 @@ use rustix::{
 use super::{exposition::Scrape, families::Exposed};
 use crate::metrics::table::{MetricRow, number, sample};
 
-/// The kernel's numbers at a scrape, as far as there are any.
+/// The kernel's numbers at a scrape.
 #[derive(Debug, Default)]
 pub(super) struct Process {
-    /// User and system, in seconds.
+    /// User and system time in seconds.
     cpu: Option<f64>,
     threads: Option<f64>,
-    /// Seconds after the machine's start.
+    /// Seconds since the boot of the machine.
     start: Option<f64>,
     /// Bytes.
     virtual_memory: Option<f64>,
     /// Bytes.
     resident_memory: Option<f64>,
-    /// The machine's start, in seconds since 1970.
+    /// Boot time of the machine in seconds since 1970.
     boot: Option<f64>,
     open_files: Option<f64>,
     most_files: Option<f64>,
@@ -66,7 +66,7 @@ impl Exposed for Process {
         let stat = fs::read_to_string("/proc/self/stat").ok().and_then(|text| parse(&text));
         see(&Self {
             boot: boot_time(),
-            // one of them is that of this look
+            // one of them is the directory that is being read
             open_files: fs::read_dir("/proc/self/fd")
                 .ok()
                 .map(|open| u32::try_from(open.count().saturating_sub(1)).unwrap_or(u32::MAX).into()),
@@ -78,9 +78,9 @@ impl Exposed for Process {
 
 /// Parses `/proc/self/stat` (man 5 `proc_pid_stat`).
 fn parse(text: &str) -> Option<Process> {
-    // the name stands in parentheses and may hold anything
+    // the name is in parentheses and may hold any character
     let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
-    // counted from the third, the state
+    // the first field after the name is the third, the state
     let field = |number: usize| fields.get(number - 3)?.parse::<f64>().ok();
     let second = number(clock_ticks_per_second());
     let page = number(u64::try_from(page_size()).ok()?);
@@ -94,7 +94,7 @@ fn parse(text: &str) -> Option<Process> {
     })
 }
 
-/// When the machine was started, in seconds since 1970.
+/// Boot time of the machine in seconds since 1970.
 fn boot_time() -> Option<f64> {
     let text = fs::read_to_string("/proc/stat").ok()?;
     text.lines().find_map(|line| line.strip_prefix("btime ")?.trim().parse().ok())

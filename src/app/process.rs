@@ -3,7 +3,6 @@
 use std::{
     env,
     io::{self, Write},
-    path::Path,
     pin::{Pin, pin},
     process::ExitCode,
     time::{SystemTime, UNIX_EPOCH},
@@ -17,7 +16,7 @@ use crate::{
     app::{Application, proxies},
     logging,
     settings::{
-        self, Mistakes, Settings,
+        self, Mistakes, Settings, SettingsLoader,
         rust_log::{self, RustLog},
     },
     state::{open_files::OpenFiles, reload::SettingsOrigin},
@@ -36,9 +35,13 @@ const CANNOT_START: u8 = 1;
 /// The exit code of a command, as an error where it ends early.
 pub(crate) type Ended = Result<ExitCode, ExitCode>;
 
-/// Runs the sidecar until a signal ends it. Settings from a directory are reloaded when they change. `ready`
-/// is called once the sockets are bound.
-pub(crate) fn serve(settings: Settings, directory: Option<&Path>, ready: impl FnOnce(&Application)) -> Ended {
+/// Runs the sidecar until a signal ends it. Settings are reloaded when they change if a loader has read them.
+/// `ready` is called once the sockets are bound.
+pub(crate) fn serve(
+    settings: Settings,
+    loader: Option<SettingsLoader>,
+    ready: impl FnOnce(&Application),
+) -> Ended {
     // flushes the log when dropped
     let _logging = logging::start(&settings.log);
     supervision::log_panics();
@@ -60,8 +63,8 @@ pub(crate) fn serve(settings: Settings, directory: Option<&Path>, ready: impl Fn
     let ((first, second), hangup) = heard.map_err(|error| cannot_start(&error))?;
     let mut first = pin!(first);
     let mut application = build(&system, files, settings, first.as_mut())?;
-    if let Some(directory) = directory {
-        application = application.following(SettingsOrigin { directory: directory.to_owned(), hangup });
+    if let Some(loader) = loader {
+        application = application.following(SettingsOrigin { loader, hangup });
     }
     log_addresses(&application);
     ready(&application);

@@ -1,36 +1,41 @@
-//! An API Gateway endpoint or Function URL behind a route: Apache APISIX's `aws-lambda` plugin.
+//! Backend for an API Gateway endpoint or a Function URL, modelled on Apache APISIX's `aws-lambda` plugin.
 //!
-//! The path after the route's prefix is appended to `function_uri`, the query and headers are forwarded, the
-//! key goes into `x-api-key`. The answer passes as it is, but for what belongs to the connection.
+//! The path after the route's prefix is appended to `function_uri`, query and headers are forwarded, and the
+//! API key is sent in `x-api-key`. The response is passed on without its hop-by-hop headers.
 
 mod fault;
 mod refusal;
 mod request_target;
-mod verdict;
 
 use std::sync::Arc;
 
-use actix_http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_http::{
+    StatusCode,
+    header::{self, HeaderMap, HeaderName, HeaderValue},
+};
 use secrecy::{ExposeSecret, SecretString};
 
 use self::request_target::request_target;
-use super::{Backend, ClientReply, ReplyMode, UpstreamTarget, scope, verdict::Verdict};
+use super::{Backend, ClientReply, ReplyMode, UpstreamTarget, Verdict, scope};
 use crate::{
-    client::{Endpoint, UpstreamReply, aws_error::AwsApi},
+    client::{
+        Endpoint, UpstreamReply,
+        aws_error::{AwsApi, error_type, is_expiry, is_throttling},
+    },
     message::{
         error::ProxyError,
         headers,
         inbound::{BodyMode, InboundRequest},
         outbound::{OutboundRequest, Signature},
     },
-    settings::{ApiGatewaySettings, ClientAuthorization, FunctionUri},
+    settings::{ApiGatewaySettings, ClientAuthorization},
 };
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
-/// The headers by which AWS recognises a caller. `peers.md` A08, A09, S14: a client that may send them can
-/// take the place of the route's identity, or break its signature.
-const CLIENT_PROOFS: [HeaderName; 5] = [
+/// The headers that identify the caller to AWS. A client that may send them can replace the route's identity
+/// or break its signature (`peers.md` A08, A09, S14).
+const AUTH_HEADERS: [HeaderName; 5] = [
     API_KEY,
     header::AUTHORIZATION,
     HeaderName::from_static("x-amz-content-sha256"),
@@ -38,31 +43,30 @@ const CLIENT_PROOFS: [HeaderName; 5] = [
     HeaderName::from_static("x-amz-security-token"),
 ];
 
-/// The backend of a route with `api_gateway`.
 #[derive(Debug)]
 pub struct ApiGateway {
     target: UpstreamTarget,
-    function_uri: FunctionUri,
+    settings: Arc<ApiGatewaySettings>,
     api_key: Option<HeaderValue>,
-    client_proofs: ClientProofs,
+    client_auth: ClientAuth,
 }
 
-/// What becomes of the proofs that a client brings.
+/// Handling of the [`AUTH_HEADERS`] in a client's request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum ClientProofs {
-    /// The route proves nothing, so they are the client's own business.
-    NotOurs,
-    /// They are taken out.
-    Replaced,
-    /// They win.
-    Win,
+enum ClientAuth {
+    /// Forwarded: the route has no authorization.
+    Forward,
+    /// Removed.
+    Remove,
+    /// Forwarded instead of the route's authorization.
+    Prefer,
 }
 
 impl ApiGateway {
-    pub fn new(settings: &ApiGatewaySettings, endpoint: Arc<Endpoint>) -> Self {
+    pub fn new(settings: &Arc<ApiGatewaySettings>, endpoint: Arc<Endpoint>) -> Self {
         let uri = &settings.function_uri;
         let authorization = &settings.authorization;
-        let scope = scope(settings);
+        let scope = scope(&**settings);
         let target = UpstreamTarget {
             endpoint,
             authority: uri.host_header(),
@@ -72,26 +76,26 @@ impl ApiGateway {
             api: Some(AwsApi::Gateway),
             scope,
         };
-        let client_proofs = match settings.client_authorization {
-            _ if authorization.is_none() => ClientProofs::NotOurs,
-            ClientAuthorization::Replace => ClientProofs::Replaced,
-            ClientAuthorization::Pass => ClientProofs::Win,
+        let client_auth = match settings.client_authorization {
+            _ if authorization.is_none() => ClientAuth::Forward,
+            ClientAuthorization::Replace => ClientAuth::Remove,
+            ClientAuthorization::Pass => ClientAuth::Prefer,
         };
         let api_key = authorization.apikey.as_ref().map(api_key);
-        Self { target, function_uri: uri.clone(), api_key, client_proofs }
+        Self { target, settings: Arc::clone(settings), api_key, client_auth }
     }
 
-    /// Puts the route's key in, and says whether the route's signature goes on.
-    fn prove(&self, headers: &mut HeaderMap) -> Signature {
+    /// Adds the route's API key and returns whose signature the request carries.
+    fn authorize(&self, headers: &mut HeaderMap) -> Signature {
         let mut signature = Signature::Ours;
-        match self.client_proofs {
-            ClientProofs::NotOurs => {}
-            ClientProofs::Replaced => {
-                for name in &CLIENT_PROOFS {
+        match self.client_auth {
+            ClientAuth::Forward => {}
+            ClientAuth::Remove => {
+                for name in &AUTH_HEADERS {
                     headers.remove(name);
                 }
             }
-            ClientProofs::Win => {
+            ClientAuth::Prefer => {
                 if headers.contains_key(header::AUTHORIZATION) {
                     signature = Signature::Clients;
                 }
@@ -121,16 +125,32 @@ impl Backend for ApiGateway {
 
     fn request(&self, mut inbound: InboundRequest) -> Result<OutboundRequest, ProxyError> {
         let mut headers = std::mem::take(&mut inbound.headers);
-        let signature = self.prove(&mut headers);
-        // rewritten only to be signed: a query that a client has signed itself goes out byte for byte
+        let signature = self.authorize(&mut headers);
+        // a query that the client has signed is forwarded byte for byte
         let rewrites_query = self.rewrites_query(signature);
-        let path_and_query = request_target(&self.function_uri, &inbound, rewrites_query)?;
+        let path_and_query = request_target(&self.settings.function_uri, &inbound, rewrites_query)?;
         headers.insert(header::HOST, self.target.authority.clone());
         Ok(OutboundRequest { method: inbound.method, path_and_query, headers, body: inbound.body, signature })
     }
 
+    /// A status may also come from the function behind the API, which has then run. API Gateway marks its own
+    /// responses with `x-amzn-ErrorType` (API Gateway developer guide, "Gateway response types"). HTTP APIs
+    /// never send it, so the source of their responses is unknown.
     fn verdict(&self, upstream: &UpstreamReply) -> Verdict {
-        verdict::verdict(upstream)
+        let is_for = |known: fn(&str) -> bool| error_type(&upstream.headers).is_some_and(known);
+        match upstream.status {
+            StatusCode::FORBIDDEN if is_for(is_expiry) => Verdict::KeysExpired,
+            StatusCode::TOO_MANY_REQUESTS if is_for(is_throttling) => Verdict::Throttled,
+            // not 502: the function has run and its response is invalid for API Gateway
+            StatusCode::INTERNAL_SERVER_ERROR
+            | StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::GATEWAY_TIMEOUT
+                if is_for(|_| true) =>
+            {
+                Verdict::Unavailable
+            }
+            _ => Verdict::Final,
+        }
     }
 
     fn reply_mode(&self, upstream: &UpstreamReply) -> ReplyMode {
@@ -155,10 +175,10 @@ impl Backend for ApiGateway {
     }
 
     fn why_left_out(&self, name: &HeaderName, outbound: &HeaderMap) -> &'static str {
-        if CLIENT_PROOFS.contains(name) {
-            match self.client_proofs {
-                ClientProofs::Win => "the route's signature replaces it",
-                ClientProofs::NotOurs | ClientProofs::Replaced => {
+        if AUTH_HEADERS.contains(name) {
+            match self.client_auth {
+                ClientAuth::Prefer => "the route's signature replaces it",
+                ClientAuth::Forward | ClientAuth::Remove => {
                     "the route has its own authorization (client_authorization: replace)"
                 }
             }

@@ -1,57 +1,52 @@
-//! A Lambda function behind a route, called by the Invoke API: Kong's `aws-lambda` plugin.
+//! Backend for a Lambda function, called through the Invoke API; modelled on Kong's `aws-lambda` plugin.
 //!
-//! The client's request becomes the function's event (`payload.rs`), and nothing else of it but its trace reaches the
-//! API;
-//! the function's answer becomes the client's (`answer.rs`), and so does a refusal of the API.
+//! `payload.rs` builds the function's event from the client's request; apart from the event, only the trace
+//! headers of the client are sent. `answer.rs` converts the response of the API.
 
 pub mod answer;
-mod explained;
 pub mod payload;
-mod verdict;
 
 use std::sync::Arc;
 
 use actix_http::{
-    Method,
+    Method, StatusCode,
     header::{self, HeaderMap, HeaderName, HeaderValue},
 };
 use percent_encoding::utf8_percent_encode;
 
-use super::{Backend, ClientReply, ReplyMode, UpstreamTarget, scope, verdict::Verdict};
+use super::{Backend, ClientReply, ReplyMode, UpstreamTarget, Verdict, scope};
 use crate::{
-    client::{Endpoint, UpstreamReply, aws_error::AwsApi},
+    client::{
+        Endpoint, UpstreamReply,
+        aws_error::{AwsApi, error_type, is_expiry, is_throttling},
+    },
     message::{
         error::{ErrorKind, ProxyError},
-        header_map_pool as header_maps,
         inbound::{BodyMode, InboundRequest, RequestBody},
         outbound::{OutboundRequest, Signature},
         trace,
     },
-    settings::{AnswerSettings, InvocationType, InvokeMode, LambdaSettings, LogType, PayloadSettings},
+    settings::{InvocationType, InvokeMode, LambdaSettings, LogType, PayloadSettings},
     text::uri_syntax::{RESERVED, check_remainder},
 };
 
-/// The event of a call that waits for its answer (Lambda quotas).
+/// Maximum event size of a synchronous invocation (Lambda quotas).
 const LARGEST_EVENT: u64 = 6_291_456;
-/// The event of a call that does not.
+/// Maximum event size of an asynchronous invocation (Lambda quotas).
 const LARGEST_QUEUED_EVENT: u64 = 1_048_576;
 
-/// The backend of a route with `lambda`.
 #[derive(Debug)]
 pub struct Lambda {
     target: UpstreamTarget,
     path_and_query: String,
-    /// All that goes to the API but the signature and the trace: no other header of a client does.
-    headers: HeaderMap,
-    payload: PayloadSettings,
+    /// Headers of every call, without the signature and the trace headers.
+    headers: Vec<(HeaderName, HeaderValue)>,
+    settings: Arc<LambdaSettings>,
     largest_event: u64,
-    answer: AnswerSettings,
-    invocation_type: InvocationType,
-    invoke_mode: InvokeMode,
 }
 
 impl Lambda {
-    pub fn new(settings: &LambdaSettings, endpoint: Arc<Endpoint>) -> Self {
+    pub fn new(settings: &Arc<LambdaSettings>, endpoint: Arc<Endpoint>) -> Self {
         let largest_event = match settings.invocation_type {
             InvocationType::Event => LARGEST_QUEUED_EVENT,
             InvocationType::RequestResponse | InvocationType::DryRun => LARGEST_EVENT,
@@ -60,11 +55,11 @@ impl Lambda {
         let target = UpstreamTarget {
             endpoint,
             authority: authority.clone(),
-            scope: scope(settings),
+            scope: scope(&**settings),
             timeouts: settings.upstream.timeouts,
             body_mode: BodyMode::Buffered,
-            // what is larger fits into no event, but for a form that shrinks as its escapes are undone: so much is
-            // not read for its sake
+            // a larger body fits into no event, except for a form that shrinks when it is decoded, which is
+            // rare
             max_request_body: settings.max_request_body.min(largest_event),
             api: Some(AwsApi::Lambda),
         };
@@ -72,16 +67,13 @@ impl Lambda {
             target,
             path_and_query: path_and_query(settings),
             headers: headers(settings, authority),
-            payload: settings.payload.clone(),
+            settings: Arc::clone(settings),
             largest_event,
-            answer: settings.answer,
-            invocation_type: settings.invocation_type,
-            invoke_mode: settings.invoke_mode,
         }
     }
 }
 
-/// The request line's target (Lambda API reference, `Invoke` and `InvokeWithResponseStream`).
+/// The request target (Lambda API reference, `Invoke` and `InvokeWithResponseStream`).
 fn path_and_query(settings: &LambdaSettings) -> String {
     // as in AWS's SDKs, the `:` of an ARN goes out as `%3A`
     let function = utf8_percent_encode(&settings.function, RESERVED);
@@ -98,12 +90,11 @@ fn path_and_query(settings: &LambdaSettings) -> String {
     text
 }
 
-fn headers(settings: &LambdaSettings, authority: HeaderValue) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    headers.insert(header::HOST, authority);
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+fn headers(settings: &LambdaSettings, authority: HeaderValue) -> Vec<(HeaderName, HeaderValue)> {
+    let mut headers =
+        vec![(header::HOST, authority), (header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
     let mut own = |name: &'static str, value: HeaderValue| {
-        headers.insert(HeaderName::from_static(name), value);
+        headers.push((HeaderName::from_static(name), value));
     };
     let invocation_type = match settings.invocation_type {
         InvocationType::RequestResponse => "RequestResponse",
@@ -111,7 +102,7 @@ fn headers(settings: &LambdaSettings, authority: HeaderValue) -> HeaderMap {
         InvocationType::DryRun => "DryRun",
     };
     own("x-amz-invocation-type", HeaderValue::from_static(invocation_type));
-    // a call without an answer has no log to send back
+    // only a synchronous invocation returns a log
     if settings.invocation_type == InvocationType::RequestResponse && settings.log_type == LogType::Tail {
         own("x-amz-log-type", HeaderValue::from_static("Tail"));
     }
@@ -137,16 +128,21 @@ impl Backend for Lambda {
         &self.target
     }
 
-    fn request(&self, mut inbound: InboundRequest) -> Result<OutboundRequest, ProxyError> {
+    fn request(&self, inbound: InboundRequest) -> Result<OutboundRequest, ProxyError> {
         // a function resolves dots as a server does, and may not be led above the route's prefix
         let behind_prefix = inbound.path.behind_literal_prefix(inbound.uri.path());
         check_remainder(behind_prefix).map_err(ErrorKind::InvalidPath)?;
-        let event = payload::event(&self.payload, &inbound, self.largest_event)?;
-        let mut headers = self.headers.clone();
+        let event = payload::event(&self.settings.payload, &inbound, self.largest_event)?;
+        // reuses the client's map, which has room for the headers of the call and of the signature
+        let mut headers = inbound.headers;
         if inbound.is_traced {
-            trace::carry_over(&mut inbound.headers, &mut headers);
+            trace::retain_trace(&mut headers);
+        } else {
+            headers.clear();
         }
-        header_maps::give_back(inbound.headers);
+        for (name, value) in &self.headers {
+            headers.insert(name.clone(), value.clone());
+        }
         Ok(OutboundRequest {
             method: Method::POST,
             path_and_query: self.path_and_query.clone(),
@@ -157,22 +153,100 @@ impl Backend for Lambda {
     }
 
     fn verdict(&self, upstream: &UpstreamReply) -> Verdict {
-        verdict::verdict(upstream)
+        verdict(upstream)
     }
 
     fn reply_mode(&self, upstream: &UpstreamReply) -> ReplyMode {
-        answer::reply_mode(self.answer, self.invocation_type, self.invoke_mode, upstream)
+        let LambdaSettings { answer, invocation_type, invoke_mode, .. } = *self.settings;
+        answer::reply_mode(answer, invocation_type, invoke_mode, upstream)
     }
 
     fn reply(&self, upstream: UpstreamReply) -> Result<ClientReply, ProxyError> {
-        answer::reply(self.answer, self.invocation_type, self.invoke_mode, upstream)
+        let LambdaSettings { answer, invocation_type, invoke_mode, .. } = *self.settings;
+        answer::reply(answer, invocation_type, invoke_mode, upstream)
     }
 
     fn why_left_out(&self, _name: &HeaderName, _outbound: &HeaderMap) -> &'static str {
-        explained::why_left_out(&self.payload)
+        why_left_out(&self.settings.payload)
     }
 
     fn varies(&self, made: &[&str]) -> Vec<String> {
-        explained::varies(&self.payload, made)
+        varies(&self.settings.payload, made)
     }
+}
+
+/// Classifies a response by the errors of `Invoke` (Lambda API reference). The status is always the API's: a
+/// failed function is a 200 with `X-Amz-Function-Error`.
+fn verdict(upstream: &UpstreamReply) -> Verdict {
+    if upstream.status.is_success() {
+        return Verdict::Final;
+    }
+    let reason = error_type(&upstream.headers).unwrap_or_default();
+    match upstream.status {
+        StatusCode::TOO_MANY_REQUESTS => Verdict::Throttled,
+        _ if is_throttling(reason) => Verdict::Throttled,
+        StatusCode::FORBIDDEN if is_expiry(reason) => Verdict::KeysExpired,
+        StatusCode::CONFLICT | StatusCode::BAD_GATEWAY if is_not_ready(reason) => Verdict::NotReady,
+        StatusCode::REQUEST_TIMEOUT if is_slow_start(reason) => Verdict::SlowStart,
+        StatusCode::INTERNAL_SERVER_ERROR | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
+            Verdict::Unavailable
+        }
+        _ => Verdict::Final,
+    }
+}
+
+/// The function, its network interface or its snapshot is still being created.
+fn is_not_ready(reason: &str) -> bool {
+    matches!(
+        reason,
+        "CodeArtifactUserPendingException"
+            | "EC2ThrottledException"
+            | "ENILimitReachedException"
+            | "ENINotReadyException"
+            | "ResourceConflictException"
+            | "ResourceNotReadyException"
+            | "SnapStartNotReadyException"
+            | "SubnetIPAddressLimitReachedException"
+    )
+}
+
+/// A file system or snapshot was not ready in time.
+fn is_slow_start(reason: &str) -> bool {
+    reason.ends_with("MountTimeoutException") || reason == "SnapStartTimeoutException"
+}
+
+fn why_left_out(payload: &PayloadSettings) -> &'static str {
+    match payload {
+        PayloadSettings::Gateway(_) => "no header of a client goes to the Lambda API; the event has it",
+        PayloadSettings::Forward(parts) if parts.headers => {
+            "no header of a client goes to the Lambda API; the event has it"
+        }
+        PayloadSettings::Forward(_) => {
+            "no header of a client goes to the Lambda API; forward_request_headers puts them into the event"
+        }
+        PayloadSettings::Merge { .. } => {
+            "no header of a client goes to the Lambda API; awsgateway_compatible or forward_request_headers put \
+             them into the event"
+        }
+    }
+}
+
+fn varies(payload: &PayloadSettings, made: &[&str]) -> Vec<String> {
+    let all = || made.iter().map(|name| (*name).to_owned());
+    let (tells_headers, tells_time) = match payload {
+        PayloadSettings::Gateway(_) => (true, true),
+        PayloadSettings::Forward(parts) => (parts.headers, false),
+        PayloadSettings::Merge { .. } => (false, false),
+    };
+    let mut varies: Vec<String> = all().filter(|name| trace::is_trace_header(name)).collect();
+    if tells_headers {
+        varies.extend(all().map(|name| format!("{name} in the event")));
+    }
+    if tells_time {
+        varies.push("time and request id in the event's requestContext".to_owned());
+    }
+    if tells_headers || tells_time {
+        varies.push("payload hash, and so signature".to_owned());
+    }
+    varies
 }

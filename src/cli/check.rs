@@ -137,7 +137,7 @@ pub(super) fn mistakes(mistakes: &Mistakes) -> Value {
         .iter()
         .map(|mistake| {
             json!({
-                "file": mistake.place.source,
+                "file": &*mistake.place.source,
                 "line": mistake.place.line,
                 "key": mistake.key,
                 "problem": mistake.problem,

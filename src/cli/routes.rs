@@ -28,12 +28,12 @@ const ANY: &str = "any";
 
 /// All routes as JSON.
 pub fn json(settings: &Settings) -> Value {
-    settings.routes.iter().map(effective).collect()
+    settings.routes.iter().map(|route| effective(route)).collect()
 }
 
 /// All routes as a table of at most `width` characters.
 pub fn table(settings: &Settings, paint: Paint, width: usize) -> String {
-    let cells: Vec<Vec<String>> = settings.routes.iter().map(cells).collect();
+    let cells: Vec<Vec<String>> = settings.routes.iter().map(|route| cells(route)).collect();
     let is_shown = |column: &usize| {
         let (_, default) = COLUMNS[*column];
         default.is_none_or(|default| cells.iter().any(|row| row[*column] != default))

@@ -4,12 +4,14 @@
 //! The thread is separate from the workers, because TLS with STS would delay requests.
 
 use std::{
+    collections::HashMap,
     io,
     sync::{Arc, Mutex, PoisonError, Weak},
     thread::JoinHandle,
     time::{Duration, Instant, SystemTime},
 };
 
+use aws_credential_types::Credentials;
 use tokio::{
     runtime::{Builder, Handle},
     task::AbortHandle,
@@ -55,6 +57,8 @@ impl Drop for SharedSource {
 #[derive(Debug, Default)]
 struct Sources {
     known: Vec<(CredentialSettings, Weak<SharedSource>)>,
+    /// Keys of the settings by their id.
+    fixed: HashMap<String, Weak<Credentials>>,
     tls: Configurations,
 }
 
@@ -102,7 +106,7 @@ impl RefresherPool {
     /// The platform's certificate authorities cannot be used.
     pub fn source(&self, source: &CredentialSettings) -> Result<CredentialSource, TlsError> {
         if let (CredentialProvider::Keys(keys), None) = (&source.origin, &source.role) {
-            return Ok(CredentialSource::fixed(keys.clone()));
+            return Ok(CredentialSource::fixed(self.fixed(keys)));
         }
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         sources.known.retain(|(_, shared)| shared.strong_count() > 0);
@@ -116,6 +120,23 @@ impl RefresherPool {
             }
         };
         Ok(CredentialSource { kind: SourceKind::Shared(shared), _route: None })
+    }
+
+    /// The keys of the settings, once for all routes with equal ones.
+    fn fixed(&self, keys: &Credentials) -> Arc<Credentials> {
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = sources.fixed.get(keys.access_key_id()).and_then(Weak::upgrade);
+        known.filter(|known| **known == *keys).unwrap_or_else(|| {
+            let keys = Arc::new(keys.clone());
+            sources.fixed.insert(keys.access_key_id().to_owned(), Arc::downgrade(&keys));
+            keys
+        })
+    }
+
+    /// Lets go of keys of the settings that no route has any more.
+    pub fn forget_unused(&self) {
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        sources.fixed.retain(|_, keys| keys.strong_count() > 0);
     }
 
     fn start_refresher(&self, fetch: impl Fetch) -> SharedSource {
@@ -192,8 +213,6 @@ mod tests {
         sync::atomic::{AtomicBool, Ordering},
         time::SystemTime,
     };
-
-    use aws_credential_types::Credentials;
 
     use super::*;
     use crate::credentials::{

@@ -146,7 +146,8 @@ pub fn role_source(sts: &FakeServer) -> CredentialSettings {
 
 #[actix_rt::test]
 async fn keys_of_the_settings_need_no_fetch() {
-    let source = CredentialSource::fixed(Credentials::new("AKIDEXAMPLE", "hush", None, None, "settings"));
+    let source =
+        CredentialSource::fixed(Arc::new(Credentials::new("AKIDEXAMPLE", "hush", None, None, "settings")));
     let keys = source.current(SystemTime::now()).await.unwrap();
     assert_eq!(keys.access_key_id(), "AKIDEXAMPLE");
     source.refresh_soon(&keys);
@@ -156,13 +157,13 @@ async fn keys_of_the_settings_need_no_fetch() {
 
 #[test]
 fn debug_shows_neither_secret_nor_token() {
-    let source = CredentialSource::fixed(Credentials::new(
+    let source = CredentialSource::fixed(Arc::new(Credentials::new(
         "AKIDEXAMPLE",
         "hush-secret",
         Some("hush-token".into()),
         None,
         "settings",
-    ));
+    )));
     let shown = format!("{source:?}");
     assert!(!shown.contains("hush"), "{shown}");
 }

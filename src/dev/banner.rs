@@ -112,7 +112,7 @@ impl Banner<'_> {
 
 /// The routes with their paths and targets.
 fn routes(settings: &Settings) -> String {
-    let rows: Vec<Vec<String>> = settings.routes.iter().map(row).collect();
+    let rows: Vec<Vec<String>> = settings.routes.iter().map(|route| row(route)).collect();
     format!("Routes of the sidecar:\n{}", aligned(&rows).join("\n"))
 }
 

@@ -1,6 +1,6 @@
-//! What a line of the log looks like: for people, or one JSON object for machines.
+//! The format of a log line: text for people, or one JSON object for machines.
 //!
-//! `env_logger` calls these with a buffer that each thread uses again and again; nothing is allocated for a line.
+//! `env_logger` passes a buffer that each thread reuses, so a line allocates nothing.
 
 use std::{
     cell::Cell,
@@ -18,7 +18,7 @@ use serde::Serializer as _;
 
 use crate::system::wall_clock::Rfc3339;
 
-/// Members of an access line that make up its message; as text they are not said twice.
+/// Members of an access line that are in its message already; the text format leaves them out.
 const IN_THE_MESSAGE: [&str; 3] = ["method", "path", "status"];
 
 /// Bytes of a line's buffer that a thread keeps.
@@ -27,7 +27,7 @@ const LARGEST_BUFFER: usize = 4 << 10;
 thread_local! {
     /// The buffer of this thread's next line.
     static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-    /// The last second that was written, since 1970, and how.
+    /// The last formatted second since 1970, and its text.
     static SECOND: Cell<(u64, [u8; 19])> = const { Cell::new((u64::MAX, [0; 19])) };
 }
 
@@ -36,7 +36,7 @@ pub(super) fn text(line: &mut Formatter, record: &Record<'_>) -> io::Result<()> 
     in_one_piece(line, |buffer| sentence(buffer, now(), record, false))
 }
 
-/// The same with a level in colour, for a terminal.
+/// Writes a line with the level in colour, for a terminal.
 pub(super) fn coloured_text(line: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
     in_one_piece(line, |buffer| sentence(buffer, now(), record, true))
 }
@@ -71,11 +71,11 @@ fn sentence(line: &mut impl Write, now: Duration, record: &Record<'_>, in_colour
     }
     line.write_all(b"] ")?;
     write!(Indented(line), "{}", record.args())?;
-    record.key_values().visit(&mut Text(line)).map_err(io::Error::other)?;
+    record.key_values().visit(&mut TextVisitor(line)).map_err(io::Error::other)?;
     line.write_all(b"\n")
 }
 
-/// Sets in what comes behind a line's end, so that nothing that is quoted looks like a line of ours.
+/// Indents the text after a line break, so that quoted text never looks like a log line.
 struct Indented<'a, W>(&'a mut W);
 
 impl<W: Write> Write for Indented<'_, W> {
@@ -103,7 +103,7 @@ fn now() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-/// `2026-01-31T23:59:59`. A busy thread says the same many times over.
+/// Writes `2026-01-31T23:59:59`. The text is cached, because a busy thread logs many lines in a second.
 fn second(since_1970: u64) -> [u8; 19] {
     let (last, mut text) = SECOND.get();
     if last != since_1970 {
@@ -126,15 +126,15 @@ fn object(line: &mut impl Write, now: Duration, record: &Record<'_>) -> io::Resu
     string(line, record.target())?;
     line.write_all(b",\"message\":")?;
     displayed(line, record.args())?;
-    record.key_values().visit(&mut Json(line)).map_err(io::Error::other)?;
+    record.key_values().visit(&mut JsonVisitor(line)).map_err(io::Error::other)?;
     line.write_all(b"}\n")
 }
 
-struct Text<'a, W>(&'a mut W);
+struct TextVisitor<'a, W>(&'a mut W);
 
-struct Json<'a, W>(&'a mut W);
+struct JsonVisitor<'a, W>(&'a mut W);
 
-impl<'kvs, W: Write> VisitSource<'kvs> for Text<'_, W> {
+impl<'kvs, W: Write> VisitSource<'kvs> for TextVisitor<'_, W> {
     fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), kv::Error> {
         if IN_THE_MESSAGE.contains(&key.as_str()) {
             return Ok(());
@@ -146,7 +146,7 @@ impl<'kvs, W: Write> VisitSource<'kvs> for Text<'_, W> {
     }
 }
 
-impl<W: Write> VisitValue<'_> for Text<'_, W> {
+impl<W: Write> VisitValue<'_> for TextVisitor<'_, W> {
     fn visit_any(&mut self, value: Value<'_>) -> Result<(), kv::Error> {
         Ok(write!(self.0, "{value}")?)
     }
@@ -164,7 +164,7 @@ impl<W: Write> VisitValue<'_> for Text<'_, W> {
     }
 }
 
-impl<'kvs, W: Write> VisitSource<'kvs> for Json<'_, W> {
+impl<'kvs, W: Write> VisitSource<'kvs> for JsonVisitor<'_, W> {
     fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), kv::Error> {
         self.0.write_all(b",")?;
         string(self.0, key.as_str())?;
@@ -173,7 +173,7 @@ impl<'kvs, W: Write> VisitSource<'kvs> for Json<'_, W> {
     }
 }
 
-impl<W: Write> VisitValue<'_> for Json<'_, W> {
+impl<W: Write> VisitValue<'_> for JsonVisitor<'_, W> {
     fn visit_any(&mut self, value: Value<'_>) -> Result<(), kv::Error> {
         Ok(displayed(self.0, &value)?)
     }
@@ -191,7 +191,7 @@ impl<W: Write> VisitValue<'_> for Json<'_, W> {
     }
 
     fn visit_f64(&mut self, value: f64) -> Result<(), kv::Error> {
-        // JSON knows neither infinity nor what is no number
+        // JSON has neither infinity nor NaN
         if value.is_finite() { Ok(thousandths(self.0, value)?) } else { self.visit_null() }
     }
 
@@ -204,8 +204,8 @@ impl<W: Write> VisitValue<'_> for Json<'_, W> {
     }
 }
 
-/// A number with three digits behind the point. As whole numbers that takes a fraction of what exact decimals of a
-/// float take, and each access line has two of them.
+/// Writes a number with three decimals. Formatting integers takes a fraction of the time of exact floats, and each
+/// access line has two of them.
 fn thousandths(line: &mut impl Write, value: f64) -> io::Result<()> {
     const LARGEST: f64 = 1e12;
     if !(0.0..LARGEST).contains(&value) {
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_have_three_digits_behind_the_point() {
+    fn numbers_have_three_decimals() {
         for (value, expected) in [
             (0.0, "0.000"),
             (0.0004, "0.000"),
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_for_people_begins_with_time_and_level_and_ends_with_what_else_is_said() {
+    fn a_text_line_begins_with_time_and_level_and_ends_with_the_key_values() {
         let said = |level, seconds| {
             let pairs = [("path", Value::from("/in/the/message")), ("ms", 1.5.into()), ("in", 7_u64.into())];
             let mut line = Vec::new();
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_quoted_cannot_begin_a_line() {
+    fn quoted_text_cannot_begin_a_line() {
         let mut line = Vec::new();
         let args = format_args!("one\n{}\nend", "two\n[three");
         sentence(&mut line, Duration::ZERO, &Record::builder().args(args).build(), false).unwrap();
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_and_truths_stay_what_they_are() {
+    fn numbers_and_booleans_keep_their_json_types() {
         let pairs = [
             ("whole", Value::from(u64::MAX)),
             ("negative", (-1_i64).into()),

@@ -1,8 +1,7 @@
-//! Lines on their way to standard error: a thread writes them, and whoever has something to say waits for nobody.
+//! The queue of log lines: a thread writes them to standard error, so that logging never blocks.
 //!
-//! `env_logger` hands each line over as a whole. There is room for [`MOST_BYTES`]; a line beyond is dropped and
-//! counted, and how many were is said as soon as there is room again. Lines that come close together leave in one
-//! system call.
+//! `env_logger` pushes whole lines. The queue has room for [`MOST_BYTES`]; further lines are dropped and counted, and
+//! the count is logged when there is room again. Lines that are close together are written by one system call.
 
 use std::{
     io::{self, Write},
@@ -18,53 +17,53 @@ use crate::system::{
     supervision::{Task, catch, supervise_thread},
 };
 
-/// Bytes that may wait, some thousand lines; as much may be on its way to the reader.
+/// Bytes in the queue, some thousand lines; as many may be in the write in progress.
 const MOST_BYTES: usize = 1 << 20;
-/// Bytes that are worth a system call of their own.
+/// Bytes that are written without waiting for more lines.
 const PLENTY: usize = 96 << 10;
-/// How long a line waits for others to leave with it: short for a person, and long for a busy process.
+/// The longest time that a line waits for others: short for a person, long for a busy process.
 const GATHERING: Duration = Duration::from_millis(10);
 
 static QUEUE: Queue = Queue::new();
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
-/// Where lines are handed over.
+/// The queue, shared by the threads that log and the writer.
 #[derive(Debug)]
-pub(super) struct Lines(&'static Queue);
+pub(super) struct QueueWriter(&'static Queue);
 
 #[derive(Debug)]
 struct Queue {
-    state: Mutex<State>,
-    /// There is something to write.
+    state: Mutex<QueueState>,
+    /// Signals that there are lines to write.
     filled: Condvar,
-    /// All of it is written.
+    /// Signals that all lines are written.
     emptied: Condvar,
 }
 
 #[derive(Debug)]
-struct State {
+struct QueueState {
     waiting: Vec<u8>,
-    /// Dropped lines that nobody has been told of.
+    /// Dropped lines that have not been logged yet.
     untold: u64,
     is_writing: bool,
-    /// Somebody waits for the end.
+    /// A flush waits for the end.
     in_haste: bool,
 }
 
 /// Starts the thread.
 ///
 /// # Errors
-/// The system gives none.
-pub(super) fn start() -> io::Result<Lines> {
+/// The thread cannot be started.
+pub(super) fn start() -> io::Result<QueueWriter> {
     std::thread::Builder::new().name(Task::Log.name().to_owned()).spawn(|| {
         let mut batch = Vec::new();
         let run = || catch(|| QUEUE.write_all_to(&mut io::stderr(), &mut batch)).into();
         supervise_thread(Task::Log, || false, run);
     })?;
-    Ok(Lines(&QUEUE))
+    Ok(QueueWriter(&QUEUE))
 }
 
-/// Waits until everything is written, but no longer than `limit`.
+/// Waits until all lines are written, for `limit` at most.
 pub(super) fn flush(limit: Duration) {
     QUEUE.flush(limit);
 }
@@ -73,7 +72,7 @@ pub(super) fn dropped() -> u64 {
     DROPPED.load(Ordering::Relaxed)
 }
 
-impl Write for Lines {
+impl Write for QueueWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         if !self.0.push(line) {
             DROPPED.fetch_add(1, Ordering::Relaxed);
@@ -88,15 +87,15 @@ impl Write for Lines {
 
 impl Queue {
     const fn new() -> Self {
-        let state = State { waiting: Vec::new(), untold: 0, is_writing: false, in_haste: false };
+        let state = QueueState { waiting: Vec::new(), untold: 0, is_writing: false, in_haste: false };
         Self { state: Mutex::new(state), filled: Condvar::new(), emptied: Condvar::new() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether there was room for the line.
+    /// Pushes a line; false if the queue is full.
     fn push(&self, line: &[u8]) -> bool {
         let mut state = self.lock();
         let before = state.waiting.len();
@@ -106,36 +105,36 @@ impl Queue {
             return false;
         }
         state.waiting.extend_from_slice(line);
-        // in between, the writer waits for more and need not be woken
+        // otherwise the writer is waiting for more lines and need not be woken
         if before == 0 || (before < PLENTY && after >= PLENTY) {
             self.filled.notify_one();
         }
         true
     }
 
-    /// The thread: writes for ever, by way of `batch`.
+    /// The loop of the thread, which writes from `batch`.
     fn write_all_to(&self, to: &mut impl Write, batch: &mut Vec<u8>) {
-        // a run that panicked has written these in part or not at all
+        // a run that panicked may have written a part of these
         DROPPED.fetch_add(lines_in(batch), Ordering::Relaxed);
         batch.clear();
         loop {
             let untold = self.next_batch(batch);
             fault_points::pass("log");
             if untold > 0 {
-                // there is room again: what was waiting has just been taken
+                // there is room: the queue has just been emptied
                 log::error!("{untold} log lines were dropped because standard error is read too slowly");
             }
-            // there is nobody else to tell, but `/metrics` does
+            // the failure cannot be logged, but `/metrics` counts the lines
             if to.write_all(batch).and_then(|()| to.flush()).is_err() {
                 DROPPED.fetch_add(lines_in(batch), Ordering::Relaxed);
             }
             batch.clear();
-            // the memory of a bad moment is given back
+            // frees the memory of a burst
             batch.shrink_to(2 * PLENTY);
         }
     }
 
-    /// Takes everything that waits, once there is something; how many lines were dropped behind it.
+    /// Waits for lines and takes all of them; returns the number of lines dropped after them.
     fn next_batch(&self, batch: &mut Vec<u8>) -> u64 {
         let mut state = self.lock();
         state.is_writing = false;
@@ -144,7 +143,7 @@ impl Queue {
             self.emptied.notify_all();
             state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        let gathers = |state: &mut State| !state.in_haste && state.waiting.len() < PLENTY;
+        let gathers = |state: &mut QueueState| !state.in_haste && state.waiting.len() < PLENTY;
         let waited = self.filled.wait_timeout_while(state, GATHERING, gathers);
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         state.is_writing = true;
@@ -177,7 +176,7 @@ mod tests {
 
     use super::*;
 
-    /// Passes on what is written, and waits for a word each time.
+    /// A writer that sends each write on and waits for an answer.
     struct Slow(mpsc::Sender<Vec<u8>>, mpsc::Receiver<()>);
 
     impl Write for Slow {
@@ -200,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_stuck_reader_leaves_is_bounded_and_the_rest_is_dropped_and_counted() {
+    fn with_a_stuck_reader_the_queue_is_bounded_and_dropped_lines_are_counted() {
         let (queue, written, go_on) = slow();
         assert!(queue.push(b"first\n"));
         assert_eq!(written.recv().unwrap(), b"first\n");
@@ -217,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_leave_whole_and_in_order_and_a_flush_waits_for_them() {
+    fn lines_are_written_whole_and_in_order_and_a_flush_waits_for_them() {
         let (queue, written, go_on) = slow();
         drop(go_on);
         for number in 0..100 {

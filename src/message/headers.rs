@@ -11,13 +11,13 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Removes from a client's headers the hop-by-hop headers, the framing, and headers that would change the
 /// meaning of the call at AWS.
 pub fn clean_request(headers: &mut HeaderMap) {
-    let nominated = nominated(headers);
+    let nominated = nominated(headers.get_all(header::CONNECTION));
     headers.retain(|name, _| why_dropped(name, &nominated).is_none());
 }
 
 /// The reason why a client's header is removed, for `explain`; `None` if it passes.
 pub fn why_not_passed(name: &HeaderName, all: &HeaderMap) -> Option<&'static str> {
-    why_dropped(name, &nominated(all))
+    why_dropped(name, &nominated(all.get_all(header::CONNECTION)))
 }
 
 fn why_dropped(name: &HeaderName, nominated: &[HeaderName]) -> Option<&'static str> {
@@ -35,10 +35,19 @@ fn why_dropped(name: &HeaderName, nominated: &[HeaderName]) -> Option<&'static s
 
 /// Removes the hop-by-hop headers and `Content-Length` from an upstream's headers.
 pub fn clean_reply(headers: &mut HeaderMap) {
-    let nominated = nominated(headers);
-    headers.retain(|name, _| {
-        !(is_hop_by_hop(name) || *name == header::CONTENT_LENGTH || nominated.contains(name))
-    });
+    let nominated = nominated(headers.get_all(header::CONNECTION));
+    headers.retain(|name, _| !is_dropped_from_reply(name, &nominated));
+}
+
+/// The same for lines that are not in a map.
+pub fn clean_reply_lines(lines: &mut Vec<(HeaderName, HeaderValue)>) {
+    let connection = lines.iter().filter(|(name, _)| *name == header::CONNECTION);
+    let nominated = nominated(connection.map(|(_, value)| value));
+    lines.retain(|(name, _)| !is_dropped_from_reply(name, &nominated));
+}
+
+fn is_dropped_from_reply(name: &HeaderName, nominated: &[HeaderName]) -> bool {
+    is_hop_by_hop(name) || *name == header::CONTENT_LENGTH || nominated.contains(name)
 }
 
 /// Appends an element to a comma-separated list that may span several lines, and joins the lines.
@@ -89,9 +98,11 @@ fn is_meant_for_aws(name: &HeaderName) -> bool {
 ///
 /// They must be removed before the sidecar adds its headers: `Connection: x-amz-date` must not remove a
 /// signed header.
-fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
-    headers
-        .get_all(header::CONNECTION)
+///
+/// `keep-alive` is dropped anyway, and most connections name nothing else.
+fn nominated<'a>(connection: impl Iterator<Item = &'a HeaderValue>) -> Vec<HeaderName> {
+    connection
+        .filter(|value| *value != "keep-alive")
         .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
         .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
         .collect()

@@ -169,18 +169,14 @@ pub fn state(trace: &Trace, headers: &HeaderMap) -> String {
     lines.filter_map(|line| line.to_str().ok()).collect::<Vec<_>>().join(",")
 }
 
-/// Moves the trace headers to a call that has no other headers of the client.
-pub fn carry_over(from: &mut HeaderMap, to: &mut HeaderMap) {
-    for name in [TRACEPARENT, TRACESTATE, AMAZON_TRACE_ID] {
-        for line in from.remove(&name) {
-            to.append(name.clone(), line);
-        }
-    }
+/// Removes every header but those of a trace.
+pub fn retain_trace(headers: &mut HeaderMap) {
+    headers.retain(|name, _| is_trace_header(name.as_str()));
 }
 
 /// True for a trace header.
 pub fn is_trace_header(name: &str) -> bool {
-    [TRACEPARENT, TRACESTATE, AMAZON_TRACE_ID].iter().any(|own| own == name)
+    matches!(name, "traceparent" | "tracestate" | "x-amzn-trace-id")
 }
 
 /// The trace headers whose values differ per request, for `explain`.

@@ -1,6 +1,6 @@
 //! Counters of clients' connections.
 //!
-//! `listener/accept.rs` counts; `admin/exposition.rs` reads it.
+//! `listener/accept.rs` counts connections; `admin/exposition.rs` reads the counters.
 
 use std::sync::Arc;
 
@@ -21,19 +21,19 @@ counted! {
     }
 }
 
-/// One connection of a client, until it is dropped.
+/// Counts a connection as open until it is dropped.
 #[derive(Debug)]
 pub struct ClientConnected(Arc<Metrics>);
 
 impl Metrics {
-    /// A client has connected and is served.
+    /// Counts a connection that is served.
     pub fn client_connects(self: &Arc<Self>) -> ClientConnected {
         self.clients.open.change(1);
         self.clients.accepted.add(1);
         ClientConnected(Arc::clone(self))
     }
 
-    /// A client has connected and there is no room for it.
+    /// Counts a connection refused because of `limits.max_connections`.
     pub fn client_refused(&self) {
         self.clients.refused.add(1);
     }

@@ -1,6 +1,6 @@
-//! Counters of the connections to one endpoint, of all workers together.
+//! Counters of the connections to one endpoint, shared by all workers.
 //!
-//! `client.rs` and `client/pool.rs` add to it; `admin/exposition.rs` reads it.
+//! `client.rs` and `client/pool.rs` count; `admin/exposition.rs` reads the counters.
 
 use super::{
     table::counted,

@@ -1,6 +1,6 @@
-//! The settings in force, and the attempts to change them.
+//! Counters of reloads, and the mistakes of the last reload that failed.
 //!
-//! Whatever reads them again while the process runs tells it here; `admin/exposition.rs` reads it.
+//! `state/reload.rs` counts; `admin/exposition.rs` and `/ready` read them.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -12,16 +12,15 @@ use super::{
     values::{Gauge, counts},
 };
 
-/// The settings in force, and how the attempts to change them ended.
+/// The generation of the settings in use, and the outcomes of reloads.
 #[derive(Debug)]
 pub struct Reloads {
     pub(crate) counted: ReloadMetrics,
-    /// Why what was written last is not in force.
+    /// The mistakes of the new settings, while the old ones stay in use.
     rejection: Mutex<Option<String>>,
 }
 
 counted! {
-    /// Attempts and generations in numbers.
     ReloadMetrics {
         generation: Gauge = "apigw_invoker_settings_generation",
             "Generation of the settings in use: 1 at the start, plus 1 with each reload that changes \
@@ -37,17 +36,16 @@ counted! {
 }
 
 counts! {
-    /// Ends of an attempt.
     Outcomes {
-        /// The settings are in force.
+        /// The new settings are in use.
         applied,
-        /// The settings are wrong, and those before them serve on.
+        /// The new settings have mistakes, and the old ones stay in use.
         rejected,
     }
 }
 
 impl Reloads {
-    /// The settings of the start are the first generation.
+    /// The state after the start: generation 1.
     pub(crate) fn new() -> Self {
         let counted = ReloadMetrics::new();
         counted.generation.set(1);
@@ -56,7 +54,7 @@ impl Reloads {
         Self { counted, rejection: Mutex::default() }
     }
 
-    /// Other settings are in force; the number of their generation, the first being that of the start.
+    /// Counts a successful reload and returns the new generation.
     pub fn applied(&self) -> u64 {
         self.counted.outcomes.applied.add(1);
         self.counted.in_force_since.set(seconds_since_1970());
@@ -65,18 +63,18 @@ impl Reloads {
         self.counted.generation.get()
     }
 
-    /// What was written is wrong, and the settings stay as they are. `why` is shown to people, a line a mistake.
+    /// Counts a failed reload; `why` has one line for each mistake.
     pub fn rejected(&self, why: &str) {
         self.counted.outcomes.rejected.add(1);
         self.set_rejection(Some(why.to_owned()));
     }
 
-    /// What is written is what is in force again, after it had been wrong.
+    /// Clears the mistakes: the files have the settings in use again.
     pub fn unchanged(&self) {
         self.set_rejection(None);
     }
 
-    /// Why what was written last is not in force; `None` where it is.
+    /// The mistakes of the last reload; `None` if it succeeded.
     pub fn rejection(&self) -> Option<String> {
         self.rejection.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

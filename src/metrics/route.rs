@@ -1,7 +1,7 @@
 //! Counters of one route's requests.
 //!
-//! `proxy/record.rs` adds to it as a request goes along, `resilience/admission.rs` and `proxy/call.rs` for what they
-//! refuse or repeat; `admin/exposition.rs` reads it.
+//! `proxy/record.rs` counts each step of a request, `resilience/admission.rs` rejected requests and `proxy/call.rs`
+//! retries; `admin/exposition.rs` reads the counters.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use actix_http::{Method, StatusCode};
 use prometheus::proto::MetricType;
 
 use super::{
-    table::{Sample, Value, counted, number, sample},
-    values::{Counter, CounterByName, DurationHistogram, Gauge, counts},
+    table::{MetricValue, Sample, counted, number, sample},
+    values::{Counter, CounterByKey, CounterByName, DurationHistogram, Gauge, counts},
 };
 
-/// The methods that are told apart, and the rest: a client may make up as many as it likes.
+/// The values of the label `method`. All other methods are `OTHER`, because a client can invent any number of them.
 const METHODS: [&str; 8] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "OTHER"];
-/// The classes of statuses; the last is for clients that left before there was one, as nginx has it.
+/// The values of the label `status`. 499 is nginx's code for a client that closed the connection before the response.
 const STATUSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "499"];
 
 counted! {
@@ -54,14 +54,14 @@ counted! {
 
 /// Requests by method and class of status.
 #[derive(Debug, Default)]
-pub struct Requests([[Counter; STATUSES.len()]; METHODS.len()]);
+pub struct Requests(CounterByKey<(&'static str, &'static str)>);
 
 counts! {
-    /// Requests that were turned away.
+    /// Requests rejected by a limit of requests in flight.
     Shed {
-        /// As many as the process takes were in flight.
+        /// `limits.max_in_flight` was reached.
         process,
-        /// As many as the route takes were in flight.
+        /// The route's `max_in_flight` was reached.
         route,
     }
 }
@@ -75,36 +75,32 @@ impl RouteMetrics {
         self.in_flight.change(-1);
     }
 
-    /// A request is over; without a status where the client left before there was one.
+    /// Counts a completed request; `status` is `None` if the client closed the connection before the response.
     pub fn served(&self, method: &Method, status: Option<StatusCode>, took: Duration) {
-        self.requests.0[method_index(method)][status_index(status)].add(1);
+        self.requests.0.count((method_label(method), status_label(status)));
         self.durations.observe(took);
     }
 
-    /// The head of an answer came this long after the call was sent.
+    /// Observes the time from sending a call to the response head.
     pub fn answered(&self, after: Duration) {
         self.upstream_durations.observe(after);
     }
 
-    /// Whether there was a request, or a refusal before one. Other routes have no samples: thousands of them would
-    /// make pages of zeros.
+    /// True after the first request or error. Routes without requests have no samples, so that thousands of unused
+    /// routes do not fill the page with zeros.
     pub(crate) fn was_called(&self) -> bool {
         self.in_flight.get() > 0 || self.requests.all().next().is_some() || self.errors.all().next().is_some()
     }
 }
 
 impl Requests {
-    /// Counts by method and class, as far as there were requests.
+    /// The counts that are not 0, by method and class of status.
     pub(super) fn all(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
-        self.0.iter().zip(METHODS).flat_map(|(counts, method)| {
-            let counted =
-                counts.iter().zip(STATUSES).map(move |(count, status)| (method, status, count.get()));
-            counted.filter(|(.., count)| *count > 0)
-        })
+        self.0.all().map(|((method, status), count)| (method, status, count))
     }
 }
 
-impl Value for Requests {
+impl MetricValue for Requests {
     const KIND: MetricType = MetricType::COUNTER;
 
     fn samples(&self) -> Vec<Sample<'_>> {
@@ -112,14 +108,15 @@ impl Value for Requests {
     }
 }
 
-fn method_index(method: &Method) -> usize {
-    METHODS.iter().position(|name| *name == method.as_str()).unwrap_or(METHODS.len() - 1)
+fn method_label(method: &Method) -> &'static str {
+    let own = METHODS.iter().find(|name| **name == method.as_str());
+    own.unwrap_or(&METHODS[METHODS.len() - 1])
 }
 
-fn status_index(status: Option<StatusCode>) -> usize {
+fn status_label(status: Option<StatusCode>) -> &'static str {
     match status {
-        // a function may answer with any number up to 999
-        Some(status) => usize::from(status.as_u16() / 100).clamp(1, 5) - 1,
-        None => STATUSES.len() - 1,
+        // a function may return any status up to 999
+        Some(status) => STATUSES[usize::from(status.as_u16() / 100).clamp(1, 5) - 1],
+        None => STATUSES[STATUSES.len() - 1],
     }
 }

@@ -1,11 +1,10 @@
-//! Counters of the requests that a collector was to be told of.
+//! Counters of requests whose spans are exported.
 //!
-//! `spans/exporter.rs` and `spans/delivery.rs` count; `admin/exposition.rs` reads it.
+//! `spans/exporter.rs` and `spans/delivery.rs` count; `admin/exposition.rs` reads the counters.
 
 use super::{table::counted, values::counts};
 
 counted! {
-    /// Requests of which spans were recorded.
     SpanMetrics {
         recorded: Recorded["outcome"] = "apigw_invoker_recorded_requests_total",
             "Requests to be exported by `tracing.otlp`, by outcome.";
@@ -13,13 +12,12 @@ counted! {
 }
 
 counts! {
-    /// Recorded requests by their end.
     Recorded {
-        /// The collector has taken them.
+        /// The collector accepted the span.
         delivered,
-        /// The collector has refused them, or was not there.
+        /// The collector rejected the span or was unreachable.
         refused,
-        /// There was no room for them, or no time at the end.
+        /// The queue was full, or the process ended before the span was sent.
         dropped,
     }
 }

@@ -1,49 +1,48 @@
-//! The table of metrics: a row declares a metric's name, kind, labels and help, and reads its samples from the thing
-//! that it measures.
+//! The table of metrics: a row declares name, kind, labels and help of a metric, and reads its samples from a value of
+//! type `T`.
 //!
-//! A thing that is counted declares its rows and the fields that count together, by `counted!`: one place for a
-//! metric. `admin/` has rows of its own for everything that is only looked up at a scrape.
+//! `counted!` declares a struct of counters and its rows together. `admin/` has more rows, for values that are computed
+//! at a scrape.
 
-use prometheus::proto::{self, MetricType};
+use prometheus::proto::{Histogram, MetricType};
 
-/// A row of the table: one metric of things of this type.
+/// A row of the table: one metric of values of type `T`.
 pub(crate) struct MetricRow<T> {
-    pub(crate) declared: Declared,
-    /// The samples of one thing. A thing without samples is left out of the page.
+    pub(crate) declared: MetricDeclaration,
+    /// The samples of one value; if empty, the value has no line on the page.
     pub(crate) samples: fn(&T) -> Vec<Sample<'_>>,
 }
 
-/// A metric as people and Prometheus know it.
+/// The declaration of a metric.
 #[derive(Debug)]
-pub(crate) struct Declared {
+pub(crate) struct MetricDeclaration {
     pub(crate) name: &'static str,
     pub(crate) kind: MetricType,
     pub(crate) labels: &'static [&'static str],
     pub(crate) help: &'static str,
 }
 
-/// A value, and the values of the labels in the order of [`Declared::labels`].
+/// A measured value, with the values of the labels in the order of [`MetricDeclaration::labels`].
 #[derive(Debug)]
 pub(crate) struct Sample<'a> {
     pub(crate) labels: Vec<&'a str>,
-    pub(crate) value: Measured,
+    pub(crate) value: SampleValue,
 }
 
-/// A value of a sample.
+/// The value of a sample.
 #[derive(Debug)]
-pub(crate) enum Measured {
-    /// Of a counter or a gauge.
+pub(crate) enum SampleValue {
+    /// The value of a counter or a gauge.
     Number(f64),
-    /// Of a histogram, as the `prometheus` crate has it.
-    DurationHistogram(Box<proto::Metric>),
+    DurationHistogram(Histogram),
 }
 
-/// A type of value that `counted!` can make a field of. An empty one has no memory beyond its own size, so that
-/// thousands of routes that nobody calls cost little.
-pub(crate) trait Value: Default {
+/// A type that a field of `counted!` can have. An empty value must not allocate, because there may be thousands of
+/// routes without requests.
+pub(crate) trait MetricValue: Default {
     const KIND: MetricType;
 
-    /// The samples, with the values of the labels that are the value's own.
+    /// The samples, with the values of this type's own labels.
     fn samples(&self) -> Vec<Sample<'_>>;
 }
 
@@ -54,7 +53,7 @@ impl<T> MetricRow<T> {
         help: &'static str,
         samples: fn(&T) -> Vec<Sample<'_>>,
     ) -> Self {
-        Self { declared: Declared { name, kind: MetricType::GAUGE, labels, help }, samples }
+        Self { declared: MetricDeclaration { name, kind: MetricType::GAUGE, labels, help }, samples }
     }
 
     pub(crate) const fn counter(
@@ -63,24 +62,24 @@ impl<T> MetricRow<T> {
         help: &'static str,
         samples: fn(&T) -> Vec<Sample<'_>>,
     ) -> Self {
-        Self { declared: Declared { name, kind: MetricType::COUNTER, labels, help }, samples }
+        Self { declared: MetricDeclaration { name, kind: MetricType::COUNTER, labels, help }, samples }
     }
 }
 
-/// The sample with these values of labels; none without a number.
+/// One sample with these label values; empty without a number.
 pub(crate) fn sample<const N: usize>(labels: [&str; N], number: impl Into<Option<f64>>) -> Vec<Sample<'_>> {
-    let value = number.into().map(Measured::Number);
+    let value = number.into().map(SampleValue::Number);
     value.map(|value| Sample { labels: labels.into(), value }).into_iter().collect()
 }
 
-/// Prometheus knows floating point alone; beyond 2⁵³ the last digits are lost.
-#[expect(clippy::cast_precision_loss, reason = "that is the format's own")]
+/// Converts a count to floating point, the only number type of Prometheus: above 2⁵³ the last digits are lost.
+#[expect(clippy::cast_precision_loss, reason = "the format has no other number")]
 pub(crate) fn number(count: u64) -> f64 {
     count as f64
 }
 
-/// Declares what is counted of a kind of thing: a row gives the field, its type, the labels, the name and the help,
-/// which is the field's documentation too. `NAME(id)` has a field for the value of the first label.
+/// Declares a struct of counters: a row gives the field, its type, the labels, the metric's name and its help text,
+/// which is also the field's doc comment. `NAME(id)` adds a field for the value of the first label.
 macro_rules! counted {
     (
         $(#[$doc:meta])*
@@ -101,9 +100,9 @@ macro_rules! counted {
         impl $name {
             pub(crate) const ROWS: &'static [$crate::metrics::table::MetricRow<Self>] = &[$(
                 $crate::metrics::table::MetricRow {
-                    declared: $crate::metrics::table::Declared {
+                    declared: $crate::metrics::table::MetricDeclaration {
                         name: $metric,
-                        kind: <$value as $crate::metrics::table::Value>::KIND,
+                        kind: <$value as $crate::metrics::table::MetricValue>::KIND,
                         labels: &[$($($label),+)?],
                         help: $help,
                     },
@@ -117,10 +116,10 @@ macro_rules! counted {
 
             fn labelled<'a>(
                 &'a self,
-                value: &'a impl $crate::metrics::table::Value,
+                value: &'a impl $crate::metrics::table::MetricValue,
             ) -> Vec<$crate::metrics::table::Sample<'a>> {
                 let first: &[&str] = &[$(&self.$id)?];
-                let mut samples = $crate::metrics::table::Value::samples(value);
+                let mut samples = $crate::metrics::table::MetricValue::samples(value);
                 for sample in &mut samples {
                     sample.labels.splice(0..0, first.iter().copied());
                 }

@@ -1,4 +1,4 @@
-//! The types that count: atomics without a lock, and without an allocation but at the first occurrence.
+//! The types of counters: atomics without locks. They allocate only at the first occurrence.
 
 use std::{
     sync::{
@@ -8,16 +8,20 @@ use std::{
     time::Duration,
 };
 
-use prometheus::{Histogram, HistogramOpts, core::Metric as _, proto::MetricType};
+use prometheus::proto::{Bucket, Histogram, MetricType};
 
-use super::table::{Measured, Sample, Value, number, sample};
+use super::table::{MetricValue, Sample, SampleValue, number, sample};
 
-/// Upper bounds in seconds: from what a warm function takes to the longest that API Gateway and most of Lambda's
-/// callers wait.
-const DURATIONS: [f64; 15] =
-    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+/// Upper bounds of the buckets in microseconds: from the duration of a warm function to the longest time that API
+/// Gateway and most callers of Lambda wait.
+const BOUNDS: [u64; 15] = [
+    1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000,
+    10_000_000, 30_000_000, 60_000_000,
+];
+const MICROSECONDS: f64 = 1e6;
+const NANOSECONDS: f64 = 1e9;
 
-/// A number that only grows.
+/// A number that only increases.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
 
@@ -25,21 +29,32 @@ pub struct Counter(AtomicU64);
 #[derive(Debug, Default)]
 pub struct Gauge(AtomicI64);
 
-/// Numbers by name, for names that are known when the program is built. A name has its place, in a list, from the
-/// first time that it occurs, so that nobody has to know how many there are.
-#[derive(Debug, Default)]
-pub struct CounterByName(OnceLock<Box<Place>>);
+/// Numbers by key, for keys that are few and known when the program is built. A key has an entry in a linked list from
+/// its first occurrence on: keys that never occur take no memory.
+#[derive(Debug)]
+pub struct CounterByKey<K>(OnceLock<Box<CounterEntry<K>>>);
+
+/// Numbers by name.
+pub type CounterByName = CounterByKey<&'static str>;
 
 #[derive(Debug)]
-struct Place {
-    name: &'static str,
+struct CounterEntry<K> {
+    key: K,
     count: Counter,
-    next: CounterByName,
+    next: CounterByKey<K>,
 }
 
-/// Durations in buckets, which take no memory and have no samples until there is one.
+/// Durations in buckets, which take no memory and have no samples until there is one. The histogram of the `prometheus`
+/// crate takes ten times the memory, for each route.
 #[derive(Debug, Default)]
-pub struct DurationHistogram(OnceLock<Histogram>);
+pub struct DurationHistogram(OnceLock<Box<Buckets>>);
+
+#[derive(Debug, Default)]
+struct Buckets {
+    /// By the first bound that is not exceeded; the last is for those that exceed all.
+    counts: [Counter; BOUNDS.len() + 1],
+    nanoseconds: Counter,
+}
 
 impl Counter {
     pub fn add(&self, number: u64) {
@@ -51,7 +66,7 @@ impl Counter {
     }
 }
 
-impl Value for Counter {
+impl MetricValue for Counter {
     const KIND: MetricType = MetricType::COUNTER;
 
     fn samples(&self) -> Vec<Sample<'_>> {
@@ -60,7 +75,7 @@ impl Value for Counter {
 }
 
 impl Gauge {
-    /// Raises the level, or lowers it by a negative number.
+    /// Adds a number, which may be negative.
     pub fn change(&self, by: i64) {
         self.0.fetch_add(by, Ordering::Relaxed);
     }
@@ -74,7 +89,7 @@ impl Gauge {
     }
 }
 
-impl Value for Gauge {
+impl MetricValue for Gauge {
     const KIND: MetricType = MetricType::GAUGE;
 
     fn samples(&self) -> Vec<Sample<'_>> {
@@ -82,32 +97,33 @@ impl Value for Gauge {
     }
 }
 
-impl Place {
-    fn of(name: &'static str) -> Self {
-        Self { name, count: Counter::default(), next: CounterByName::default() }
+impl<K> Default for CounterByKey<K> {
+    fn default() -> Self {
+        Self(OnceLock::new())
     }
 }
 
-impl CounterByName {
-    /// Counts one more of this name.
-    pub fn count(&self, name: &'static str) {
+impl<K: Copy + PartialEq> CounterByKey<K> {
+    /// Counts one more of this key.
+    pub fn count(&self, key: K) {
+        let new = || Box::new(CounterEntry { key, count: Counter::default(), next: Self::default() });
         let mut list = self;
         loop {
-            let place = list.0.get_or_init(|| Box::new(Place::of(name)));
-            if place.name == name {
-                return place.count.add(1);
+            let entry = list.0.get_or_init(new);
+            if entry.key == key {
+                return entry.count.add(1);
             }
-            list = &place.next;
+            list = &entry.next;
         }
     }
 
-    pub(crate) fn all(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let places = std::iter::successors(self.0.get(), |place| place.next.0.get());
-        places.map(|place| (place.name, place.count.get()))
+    pub(crate) fn all(&self) -> impl Iterator<Item = (K, u64)> {
+        let entries = std::iter::successors(self.0.get(), |entry| entry.next.0.get());
+        entries.map(|entry| (entry.key, entry.count.get()))
     }
 }
 
-impl Value for CounterByName {
+impl MetricValue for CounterByName {
     const KIND: MetricType = MetricType::COUNTER;
 
     fn samples(&self) -> Vec<Sample<'_>> {
@@ -117,28 +133,43 @@ impl Value for CounterByName {
 
 impl DurationHistogram {
     pub(crate) fn observe(&self, took: Duration) {
-        self.0.get_or_init(histogram).observe(took.as_secs_f64());
+        let buckets = self.0.get_or_init(Box::default);
+        let nanoseconds = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        let bucket = BOUNDS.iter().position(|bound| nanoseconds <= *bound * 1000);
+        buckets.counts[bucket.unwrap_or(BOUNDS.len())].add(1);
+        buckets.nanoseconds.add(nanoseconds);
     }
 }
 
-#[expect(clippy::expect_used, reason = "the arguments are constants, and every request of a test makes one")]
-fn histogram() -> Histogram {
-    // the page has the name and the help of the row
-    let options = HistogramOpts::new("seconds", "Durations.").buckets(DURATIONS.into());
-    Histogram::with_opts(options).expect("a name, and bounds that grow")
+impl Buckets {
+    fn histogram(&self) -> Histogram {
+        let mut total = 0;
+        let mut buckets = Vec::with_capacity(BOUNDS.len());
+        for (bound, count) in BOUNDS.iter().zip(&self.counts) {
+            total += count.get();
+            let mut bucket = Bucket::default();
+            bucket.set_upper_bound(number(*bound) / MICROSECONDS);
+            bucket.set_cumulative_count(total);
+            buckets.push(bucket);
+        }
+        let mut histogram = Histogram::default();
+        histogram.set_bucket(buckets);
+        histogram.set_sample_count(total + self.counts[BOUNDS.len()].get());
+        histogram.set_sample_sum(number(self.nanoseconds.get()) / NANOSECONDS);
+        histogram
+    }
 }
 
-impl Value for DurationHistogram {
+impl MetricValue for DurationHistogram {
     const KIND: MetricType = MetricType::HISTOGRAM;
 
     fn samples(&self) -> Vec<Sample<'_>> {
-        let measured =
-            self.0.get().map(|histogram| Measured::DurationHistogram(Box::new(histogram.metric())));
+        let measured = self.0.get().map(|buckets| SampleValue::DurationHistogram(buckets.histogram()));
         measured.map(|value| Sample { labels: Vec::new(), value }).into_iter().collect()
     }
 }
 
-/// Declares counts by the values of one label, all of which have samples from the beginning: a field for each value.
+/// Declares counters by the values of one label, a field for each value. All of them have samples from the start.
 macro_rules! counts {
     ($(#[$doc:meta])* $name:ident { $($(#[$of_value:meta])* $value:ident,)+ }) => {
         $(#[$doc])*
@@ -147,7 +178,7 @@ macro_rules! counts {
             $($(#[$of_value])* pub $value: $crate::metrics::Counter,)+
         }
 
-        impl $crate::metrics::table::Value for $name {
+        impl $crate::metrics::table::MetricValue for $name {
             const KIND: prometheus::proto::MetricType = prometheus::proto::MetricType::COUNTER;
 
             fn samples(&self) -> Vec<$crate::metrics::table::Sample<'_>> {

@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use self::debug_line::AttemptLine;
 use super::{deadline::Deadline, record::Record};
 use crate::{
-    backend::verdict::Verdict,
+    backend::Verdict,
     client::{
         Client, ConnectionReuse, ReplyBody, UpstreamReply,
         aws_error::{error_type, log_word},

@@ -17,7 +17,7 @@ use std::{
 };
 
 use crate::{
-    backend::verdict::Verdict,
+    backend::Verdict,
     client::Endpoint,
     message::error::{ErrorKind, ProxyError, Side, UpstreamFailure},
     settings::CircuitBreakerSettings,

@@ -11,7 +11,7 @@ use actix_http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use self::budget::RetryBudget;
 use crate::{
-    backend::verdict::Verdict,
+    backend::Verdict,
     message::error::{ProxyError, Side, UpstreamFailure},
     settings::RetrySettings,
 };

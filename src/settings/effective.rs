@@ -9,7 +9,7 @@ use super::{RouteSettings, source::shown::REDACTED};
 pub fn effective(route: &RouteSettings) -> Value {
     let mut members = Map::new();
     route.members("", &mut members);
-    members.insert("file".to_owned(), json!(route.place.source));
+    members.insert("file".to_owned(), json!(&*route.place.source));
     let mut route_as_set = Value::Object(members);
     for path in &route.hidden {
         let last = path.iter().try_fold(&mut route_as_set, |value, key| value.get_mut(key));

@@ -6,7 +6,7 @@ pub mod rust_log;
 mod shared_address;
 pub mod tracing;
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use self::{
     limits::WrittenLimits,
@@ -22,7 +22,7 @@ use super::{
         hidden::Hidden,
         key_type::{Address, DAY},
         mistake::Mistakes,
-        tree::{Environment, Node, ROUTES},
+        tree::{Environment, Node},
     },
 };
 use crate::text::units::WrittenDuration;
@@ -40,10 +40,10 @@ section! {
         /// Trace propagation and export.
         tracing: Tracing,
         /// The routes in the order of their file names.
-        routes: Vec<RouteSettings>,
+        routes: Vec<Arc<RouteSettings>>,
         /// Files outside the settings directory that a setting refers to.
         files: Vec<PathBuf>,
-        /// Secret texts that no output may show.
+        /// Secret texts that no output may show; empty if a `SettingsLoader` has read the settings.
         hidden: Hidden,
         /// Warnings about valid but unwise values, each with file and key.
         warnings: Vec<String>,
@@ -168,16 +168,16 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// Checks all but the routes.
     pub(super) fn check(mut written: WrittenSettings, checker: &mut Checker<'_>) -> Self {
         let listen = written.listen.take().unwrap_or_default().check(&mut checker.at("listen"));
         let log = written.log.take().unwrap_or_default().check(&mut checker.at("log"));
         let tracing = written.tracing.take().unwrap_or_default().check(&mut checker.at("tracing"));
-        let written_routes = written.routes.take().unwrap_or_default();
-        let (routes, files, hidden, warnings) = (Vec::new(), checker.files(), Hidden::default(), Vec::new());
+        let (routes, files, hidden, warnings) =
+            (Vec::new(), checker.files().paths, Hidden::default(), Vec::new());
         let parts = SettingsParts { listen, log, tracing, routes, files, hidden, warnings };
-        let mut settings = written.settled(checker)(parts);
+        let settings = written.settled(checker)(parts);
         shared_address::check(&settings.listen, &settings.admin, checker);
-        settings.routes = RouteSettings::check_all(written_routes, &settings.limits, &mut checker.at(ROUTES));
         settings
     }
 }

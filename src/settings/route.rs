@@ -14,13 +14,11 @@ pub mod proxy_rule;
 pub mod retry;
 pub mod service;
 pub mod session_name;
+pub mod shared_parts;
 pub mod upstream;
 pub mod uri_template;
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use actix_http::Method;
 
@@ -101,23 +99,6 @@ section! {
 }
 
 impl RouteSettings {
-    /// Checks every route, then the routes against each other.
-    pub(super) fn check_all(
-        written: BTreeMap<String, WrittenRoute>,
-        limits: &Limits,
-        checker: &mut Checker<'_>,
-    ) -> Vec<Self> {
-        let routes: Vec<(String, Self)> = written
-            .into_iter()
-            .filter_map(|(stem, route)| {
-                let route = route.check(&stem, limits, &mut checker.at(&stem))?;
-                Some((stem, route))
-            })
-            .collect();
-        check_against_each_other(&routes, checker);
-        routes.into_iter().map(|(_, route)| route).collect()
-    }
-
     fn paths(&self) -> Vec<String> {
         self.rule.uris.iter().map(ToString::to_string).collect()
     }
@@ -132,28 +113,43 @@ impl RouteSettings {
     }
 }
 
-/// Ids are unique, and no two enabled routes match the same requests with equal precedence.
-fn check_against_each_other(routes: &[(String, RouteSettings)], checker: &mut Checker<'_>) {
-    let mut ids: HashMap<&str, &Place> = HashMap::new();
+// the shares in it are from 0 to 1
+impl Eq for RouteSettings {}
+
+/// Checks that ids are unique, and that requests can tell any two routes apart. `report` gives a checker at the route
+/// of a file.
+pub(super) fn check_against_each_other(
+    routes: &[(&str, &RouteSettings)],
+    mut report: impl FnMut(&str, &dyn Fn(&mut Checker<'_>)),
+) {
+    let mut ids: HashMap<&str, &Place> = HashMap::with_capacity(routes.len());
     for (stem, route) in routes {
         if let Some(earlier) = ids.insert(&route.id, &route.place) {
-            let mut checker = checker.at(stem);
-            let id = checker.quoted("id", &route.id, "of this route");
-            checker.at("id").report(format!("duplicate id {id}, also used by {earlier}"), "a unique id");
+            report(stem, &|checker| {
+                let id = checker.quoted("id", &route.id, "of this route");
+                checker.at("id").report(format!("duplicate id {id}, also used by {earlier}"), "a unique id");
+            });
         }
     }
-    let enabled: Vec<&(String, RouteSettings)> = routes.iter().filter(|(_, route)| route.enabled).collect();
+    let enabled: Vec<_> = routes.iter().filter(|(_, route)| route.enabled).collect();
     for clash in crate::routing::clashes(enabled.iter().map(|(_, route)| &route.rule)) {
         let (_, first) = enabled[clash.first];
         let (stem, _) = enabled[clash.second];
-        let problem = format!("matches the same requests as {}: {}", first.place, clash.requests);
-        let expected = "another uri, host or method, or another `priority`";
-        checker.at(stem).at("uri").report(problem, expected);
+        report(stem, &|checker| {
+            let problem = format!("matches the same requests as {}: {}", first.place, clash.requests);
+            let expected = "another uri, host or method, or another `priority`";
+            checker.at("uri").report(problem, expected);
+        });
     }
 }
 
 impl WrittenRoute {
-    fn check(mut self, stem: &str, limits: &Limits, checker: &mut Checker<'_>) -> Option<RouteSettings> {
+    pub(super) fn check(
+        mut self,
+        stem: &str,
+        limits: &Limits,
+        checker: &mut Checker<'_>,
+    ) -> Option<RouteSettings> {
         let place = Place::file(checker.place().source);
         let id = self.id.clone().unwrap_or_else(|| stem.to_owned());
         let expected = "1 to 64 letters, digits, `-`, `_` or `.`, and not `-` alone";

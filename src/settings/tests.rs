@@ -62,7 +62,7 @@ fn a01_keys_may_be_given_and_either_spelling_of_the_secret_is_read() {
         let route = format!("{ROUTE}  authorization:\n    iam: {{ accesskey: AKID, {spelling}: sec }}\n");
         let settings = read("", &[("hello", &route)], &[]).unwrap();
         let iam = gateway(&settings).authorization.iam.clone().unwrap();
-        let CredentialProvider::Keys(keys) = iam.source.origin else { panic!("no keys") };
+        let CredentialProvider::Keys(keys) = &iam.source.origin else { panic!("no keys") };
         assert_eq!((keys.access_key_id(), keys.secret_access_key()), ("AKID", "sec"));
     }
 }

@@ -21,7 +21,7 @@ pub fn remarks(settings: &Settings) -> Vec<String> {
 }
 
 fn enabled(settings: &Settings) -> impl Iterator<Item = &RouteSettings> {
-    settings.routes.iter().filter(|route| route.enabled)
+    settings.routes.iter().map(|route| &**route).filter(|route| route.enabled)
 }
 
 fn of_collector(otlp: &Otlp) -> Vec<String> {

@@ -1,7 +1,7 @@
-//! One delivery of spans after the other: OTLP over HTTP, binary (opentelemetry.io, OTLP 1.x, OTLP/HTTP).
+//! Deliveries of spans to a collector, one at a time: OTLP over HTTP, binary (opentelemetry.io, OTLP 1.x, OTLP/HTTP).
 //!
-//! `spans/exporter.rs` brings what it has gathered; it goes out over awc (`client/control_plane.rs`). A collector
-//! that does not take it is asked again as the protocol wants it; then the spans are gone, which is counted and told.
+//! `spans/exporter.rs` passes a batch, which is sent by awc (`client/control_plane.rs`). Failed deliveries are
+//! retried by the rules of the protocol; then the spans are dropped, counted and logged.
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,16 +25,16 @@ use crate::{
 
 const TYPE: HeaderValue = HeaderValue::from_static("application/x-protobuf");
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("apigw-invoker/", env!("CARGO_PKG_VERSION")));
-/// The pauses before a delivery is tried again; meanwhile others wait.
+/// The pauses between retries; other deliveries wait in the meantime.
 const PAUSES: [Duration; 3] = [Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(5)];
-/// A collector that asks for more does not get this one.
+/// The longest `Retry-After` that is honoured; a longer one drops the delivery.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// An answer is a few bytes, a refusal a sentence.
+/// The longest response: a success has a few bytes, an error a sentence.
 const LONGEST_ANSWER: usize = 16 << 10;
 
-/// How often a failure is told at most, and another one told.
+/// The interval in which failures are logged at most.
 const TOLD_AGAIN: Duration = Duration::from_mins(1);
-/// Characters that are quoted of what a collector says.
+/// Characters of a collector's message that are logged.
 const QUOTED: usize = 200;
 
 pub(super) struct Delivery {
@@ -45,14 +45,14 @@ pub(super) struct Delivery {
     headers: HeaderMap,
     resource: Resource,
     metrics: Arc<Metrics>,
-    /// What was last told to be wrong, and when.
+    /// The last logged failure and its time.
     told: Option<(String, Instant)>,
 }
 
-/// What was not taken.
+/// A failed delivery.
 struct ExportRefusal {
     cause: String,
-    /// When to come again, if that is of any use.
+    /// The pause before a retry; `None` if a retry is useless.
     again: Option<Duration>,
 }
 
@@ -78,7 +78,7 @@ impl Delivery {
         }
     }
 
-    /// Delivers these, now or after a while, or never.
+    /// Delivers a batch, with retries; drops it in the end.
     pub(super) async fn deliver(&mut self, requests: &[RequestSpan]) {
         let count = requests.len() as u64;
         let body = Bytes::from(otlp::encode(&self.resource, requests));
@@ -99,17 +99,17 @@ impl Delivery {
         self.tell(Some(format!("cannot export spans, dropping them: {}", refusal.cause)));
     }
 
-    /// How long a connection is kept for the next delivery.
+    /// The time for which an idle connection is kept.
     pub(super) fn keeps_connection_for(&self) -> Duration {
         self.endpoint.keepalive.timeout
     }
 
-    /// Closes the connection that is kept.
+    /// Closes the idle connection.
     pub(super) fn rest(&mut self) {
         self.client.close();
     }
 
-    /// Tells what is wrong when it begins, when it is something else, and when it is over.
+    /// Logs a failure when it begins, when it changes, and when it ends.
     fn tell(&mut self, wrong: Option<String>) {
         let place = format!("tracing.otlp, {}{}", self.endpoint, self.path);
         match (wrong, &self.told) {
@@ -126,7 +126,7 @@ impl Delivery {
         }
     }
 
-    /// What of it was rejected although it was taken.
+    /// The partial success of a delivery.
     async fn post(&mut self, body: Bytes) -> Result<Option<String>, ExportRefusal> {
         let answer = self.client.post(&self.path, self.headers.clone(), body, self.limits).await;
         let ControlAnswer { status, headers, body } = answer.map_err(|error| self.unreachable(&error))?;
@@ -151,14 +151,15 @@ impl Delivery {
     }
 }
 
-/// What a collector has to say of a delivery that it has taken: that parts of it are of no use to it.
+/// The response to an accepted delivery, of which the collector may have rejected some spans.
 fn rejected(answer: &[u8]) -> Option<String> {
     let told = ExportTraceServiceResponse::decode(answer).ok()?.partial_success?;
     let message = log_safe(&told.error_message, QUOTED);
     (told.rejected_spans > 0).then(|| format!("the collector has rejected some of the spans: {message}"))
 }
 
-/// When to come again after an answer with this status, if ever (OTLP/HTTP, retryable response codes).
+/// The pause before a retry after this status; `None` for one that is not retryable (OTLP/HTTP, retryable response
+/// codes).
 fn again(status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
     const RETRYABLE: [StatusCode; 4] = [
         StatusCode::TOO_MANY_REQUESTS,

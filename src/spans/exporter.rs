@@ -1,8 +1,8 @@
-//! The thread that gathers spans and has them delivered, and what the workers hand them over to.
+//! The exporter: a queue that the workers push spans to, and the thread that sends them.
 //!
-//! `state/builder.rs` starts one for a collector and keeps it while its settings stay the same. Nobody waits for it:
-//! there is room for [`MOST_BYTES`], and what comes beyond is dropped and counted. Once nobody has it any more, or
-//! the process ends, it has [`LAST`] to deliver what it has.
+//! `state/builder.rs` starts an exporter for a collector and keeps it while its settings stay the same. Workers never
+//! wait: the queue has room for [`MOST_BYTES`], and further spans are dropped and counted. When the exporter is dropped
+//! or the process ends, it has [`LAST`] to flush the queue.
 
 use std::{
     fmt, io,
@@ -33,36 +33,36 @@ use crate::{
     },
 };
 
-/// What may wait, thousands of requests.
+/// Bytes in the queue, enough for thousands of requests.
 const MOST_BYTES: usize = 4 << 20;
-/// The requests that are delivered at once; as many make a delivery worth while.
+/// Requests in one delivery; the queue is sent as soon as it has so many.
 const PLENTY: usize = 512;
-/// How long a request waits for others to be delivered with it.
+/// The longest time that a request waits for a full delivery.
 const GATHERING: Duration = Duration::from_secs(1);
-/// How long the last deliveries may take.
+/// Time limit of the last deliveries.
 const LAST: Duration = Duration::from_secs(2);
 
-/// Where recorded requests are handed over.
+/// The workers' side of the exporter.
 pub struct Exporter {
     settings: Otlp,
     endpoint: Arc<Endpoint>,
     queue: mpsc::UnboundedSender<RequestSpan>,
-    shared: Arc<Shared>,
+    shared: Arc<SpanQueue>,
     thread: Thread,
-    /// The thread has ended.
+    /// Resolves when the thread has ended.
     ended: CancellationToken,
 }
 
-/// What both sides look at.
-struct Shared {
+/// The queue and its counters.
+struct SpanQueue {
     metrics: Arc<Metrics>,
-    /// Bytes that wait.
+    /// Bytes in the queue.
     bytes: AtomicUsize,
-    /// Requests that wait or are being delivered.
+    /// Requests in the queue or in a delivery.
     undelivered: AtomicU64,
-    /// There are enough for a delivery.
+    /// Signals that there are enough requests for a delivery.
     plenty: Notify,
-    /// There will be no more.
+    /// No more requests will be pushed.
     finish: CancellationToken,
 }
 
@@ -73,13 +73,13 @@ impl fmt::Debug for Exporter {
 }
 
 impl Exporter {
-    /// Starts the thread for the collector behind `endpoint`.
+    /// Starts the thread for the collector at `endpoint`.
     ///
     /// # Errors
-    /// The system gives none.
+    /// The thread cannot be started.
     pub fn start(settings: &Otlp, endpoint: Arc<Endpoint>, metrics: Arc<Metrics>) -> io::Result<Arc<Self>> {
         let (queue, waiting) = mpsc::unbounded_channel();
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(SpanQueue {
             metrics: Arc::clone(&metrics),
             bytes: AtomicUsize::new(0),
             undelivered: AtomicU64::new(0),
@@ -93,7 +93,7 @@ impl Exporter {
             move || {
                 let _ends = ends;
                 let is_over = || shared.finish.is_cancelled();
-                let mut gathering = Gathering { waiting, shared: Arc::clone(&shared), in_delivery: 0 };
+                let mut gathering = BatchSender { waiting, shared: Arc::clone(&shared), in_delivery: 0 };
                 supervise_thread(Task::Exporter, is_over, || {
                     gathering.run_on_runtime(|| {
                         Delivery::new(&settings, Arc::clone(&endpoint), Arc::clone(&metrics))
@@ -106,12 +106,12 @@ impl Exporter {
         Ok(Arc::new(Self { settings: settings.clone(), endpoint, queue, shared, thread, ended }))
     }
 
-    /// Whether it serves a collector with these settings behind this endpoint.
+    /// True if the exporter has these settings and this endpoint.
     pub fn is_for(&self, settings: &Otlp, endpoint: &Endpoint) -> bool {
         self.settings == *settings && *self.endpoint == *endpoint
     }
 
-    /// Takes a request that has ended.
+    /// Queues a completed request.
     pub(super) fn take(&self, request: RequestSpan) {
         let shared = &self.shared;
         let weight = request.weight();
@@ -121,7 +121,7 @@ impl Exporter {
             return;
         }
         let waiting = shared.undelivered.fetch_add(1, Ordering::Relaxed) + 1;
-        // an error says that the process ends
+        // an error means that the process ends
         let _ = self.queue.send(request);
         if waiting == PLENTY as u64 {
             shared.plenty.notify_one();
@@ -130,11 +130,11 @@ impl Exporter {
 
     fn end(&self) {
         self.shared.finish.cancel();
-        // a thread that waits to start again need not
+        // a thread that waits for a restart is not restarted
         self.thread.unpark();
     }
 
-    /// Has all that waits delivered, as far as that takes no longer than two seconds; it takes nothing any more.
+    /// Flushes the queue within two seconds, and accepts nothing more.
     pub async fn finish(&self) {
         self.end();
         self.ended.cancelled().await;
@@ -147,16 +147,16 @@ impl Drop for Exporter {
     }
 }
 
-/// The thread's half.
-struct Gathering {
+/// The thread's side.
+struct BatchSender {
     waiting: mpsc::UnboundedReceiver<RequestSpan>,
-    shared: Arc<Shared>,
-    /// Requests that are being delivered.
+    shared: Arc<SpanQueue>,
+    /// Requests in the current delivery.
     in_delivery: u64,
 }
 
-impl Gathering {
-    /// One run of the thread. What was being delivered when it ends is lost, what waits is left to the next.
+impl BatchSender {
+    /// One run of the thread. If it panics, the current delivery is lost and the queue is left to the next run.
     fn run_on_runtime(&mut self, delivery: impl FnOnce() -> Delivery) -> TaskEnd {
         let shared = Arc::clone(&self.shared);
         let end = supervision::run_on_runtime(&shared.finish, None, async |_| {
@@ -195,7 +195,7 @@ impl Gathering {
         }
     }
 
-    /// Counts what was not delivered before the end.
+    /// Counts the requests that were not delivered before the end.
     fn drop_rest(&self) {
         let lost = self.shared.undelivered.load(Ordering::Relaxed);
         if lost > 0 {
@@ -204,7 +204,7 @@ impl Gathering {
         }
     }
 
-    /// The next requests. A connection that has waited long for them is closed.
+    /// The next requests. Closes a connection that is idle for too long in the meantime.
     async fn next(&mut self, delivery: &mut Delivery) -> Vec<RequestSpan> {
         let mut gathering = pin!(self.gather());
         match timeout(delivery.keeps_connection_for(), gathering.as_mut()).await {
@@ -216,7 +216,7 @@ impl Gathering {
         }
     }
 
-    /// The next requests; none once there will be no more.
+    /// The next requests; empty at the end.
     async fn gather(&mut self) -> Vec<RequestSpan> {
         let mut batch = Vec::new();
         let taken = select! {
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_path_is_cut_and_what_waits_is_as_heavy_as_it_is_long() {
+    fn a_long_path_is_truncated_and_the_size_of_a_span_includes_its_texts() {
         let mut long = request();
         long.path = "x".repeat(1000).into();
         assert_eq!(long.weight(), request().weight() + 999);
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_has_waited_long_for_a_delivery_is_closed() {
+    fn an_idle_connection_to_the_collector_is_closed() {
         let collector = TcpListener::bind("127.0.0.1:0").unwrap();
         let keepalive = KeepAlive { enabled: true, pool: 1, timeout: Duration::from_millis(100) };
         let metrics = Metrics::new();
@@ -327,8 +327,8 @@ mod tests {
     }
 
     #[test]
-    fn what_a_stuck_collector_leaves_is_bounded_and_the_rest_is_dropped_and_counted() {
-        // its connections are taken by the system, and nobody ever answers
+    fn with_a_stuck_collector_the_queue_is_bounded_and_dropped_spans_are_counted() {
+        // the system accepts connections, and no response ever comes
         let collector = TcpListener::bind("127.0.0.1:0").unwrap();
         let keepalive = KeepAlive { enabled: false, pool: 0, timeout: Duration::ZERO };
         let metrics = Metrics::new();
@@ -337,7 +337,7 @@ mod tests {
         for _ in 0..most + 100 {
             exporter.take(request());
         }
-        // one delivery may have begun, or not yet
+        // one delivery may have started
         let dropped = metrics.spans.recorded.dropped.get();
         assert!((100..=101 + PLENTY as u64).contains(&dropped), "{dropped}");
         assert!(exporter.shared.bytes.load(Ordering::Relaxed) <= MOST_BYTES);

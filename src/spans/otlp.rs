@@ -1,6 +1,6 @@
-//! OTLP's messages (opentelemetry.io, OTLP 1.x; names by the semantic conventions for HTTP and AWS, 1.3x).
+//! Messages of OTLP (opentelemetry.io, OTLP 1.x; names by the semantic conventions for HTTP and AWS, 1.3x).
 //!
-//! `spans/exporter.rs` has each delivery encoded here, away from the threads that serve.
+//! `spans/exporter.rs` encodes each delivery here, on the exporter's thread.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -19,7 +19,7 @@ use prost::Message as _;
 use super::{CallSpan, RequestSpan};
 use crate::{settings::Otlp, text::uri_syntax::without_brackets};
 
-/// The methods that are told apart (semantic conventions, `http.request.method`).
+/// The known methods; all others are `_OTHER` (semantic conventions, `http.request.method`).
 const METHODS: [Method; 9] = [
     Method::CONNECT,
     Method::DELETE,
@@ -32,7 +32,7 @@ const METHODS: [Method; 9] = [
     Method::TRACE,
 ];
 
-/// Who tells: this process.
+/// The resource: this process.
 pub(super) fn resource(settings: &Otlp) -> Resource {
     let mut attributes = Attributes::default();
     attributes.text("service.name", &*settings.service_name);
@@ -63,7 +63,7 @@ fn messages(request: &RequestSpan) -> Vec<Message> {
     let mut messages = Vec::with_capacity(1 + request.calls.len());
     let trace_id = bytes(&request.trace.id);
     let step = bytes(&request.step);
-    // those of `traceparent` in the low byte, and whether the parent is another process's, which is always known
+    // the flags of `traceparent` in the low byte, and the bits of OTLP that say whether the parent is remote
     let flags = u32::from(request.trace.flags) | SpanFlags::ContextHasIsRemoteMask as u32;
     let remote = request.trace.parent.map_or(0, |_| SpanFlags::ContextIsRemoteMask as u32);
     for (resends, call) in request.calls.iter().enumerate() {
@@ -73,7 +73,7 @@ fn messages(request: &RequestSpan) -> Vec<Message> {
             parent_span_id: step.clone(),
             trace_state: request.state.clone(),
             flags,
-            // it goes to one of few hosts, but to any path there
+            // the name has no path, because names of spans must be few
             name: known(&call.method).unwrap_or("HTTP").to_owned(),
             kind: SpanKind::Client.into(),
             start_time_unix_nano: nanoseconds(request.begun, call.begun.unwrap_or_default()),
@@ -100,7 +100,7 @@ fn messages(request: &RequestSpan) -> Vec<Message> {
     messages
 }
 
-/// Method and route, of which there are few; the path would be one of many.
+/// Method and route. The path is left out, because names of spans must be few.
 fn name(request: &RequestSpan) -> String {
     let method = known(&request.method).unwrap_or("HTTP");
     match &request.route {
@@ -166,9 +166,8 @@ fn of_call(call: &CallSpan, resends: usize) -> Vec<KeyValue> {
     attributes.0
 }
 
-/// Why a span has failed, if it has: by our code, or by a status from `worst` on. For whoever answers, those of 5xx are
-/// its own errors; for whoever asks, those of 4xx too (semantic conventions, HTTP spans, status). What a client did
-/// wrong is no error of ours.
+/// The status of a span: failed by our error code, or by an HTTP status from `worst` on. A server span fails by 5xx, a
+/// client span by 4xx too (semantic conventions, HTTP spans, status). A client's own mistake is no error of ours.
 fn failure(code: Option<&'static str>, status: Option<StatusCode>, worst: u16) -> Option<String> {
     let is_ours = |status: StatusCode| status.as_u16() >= worst || !status.is_client_error();
     match (code, status) {
@@ -184,7 +183,7 @@ fn outcome(code: Option<&'static str>, status: Option<StatusCode>, worst: u16) -
     failure(code, status, worst).map(|_| Status { message, code: Outcome::Error.into() })
 }
 
-/// What is said of a span.
+/// The attributes of a span.
 #[derive(Default)]
 struct Attributes(Vec<KeyValue>);
 
@@ -246,7 +245,7 @@ fn nanoseconds(begun: SystemTime, after: Duration) -> u64 {
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// A name of a trace or step, of its digits.
+/// The bytes of a trace id or span id from its digits.
 fn bytes(digits: &[u8]) -> Vec<u8> {
     hex::decode(digits).unwrap_or_default()
 }

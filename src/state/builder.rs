@@ -1,9 +1,14 @@
-//! Builds snapshots from settings, one after the other, so that what has not changed stays what it was: an equal
-//! route is the same route, with its connections, its keys, its count of requests and its circuit breaker.
+//! Builds snapshots from settings. A route whose settings have not changed since the last snapshot is reused, with its
+//! connections, credentials, counters and circuit breaker.
 //!
-//! `app.rs` has the first snapshot built, `reload.rs` the others.
+//! `app.rs` builds the first snapshot, `reload.rs` each later one.
 
-use std::{collections::HashMap, io, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+    sync::Arc,
+    time::Duration,
+};
 
 use crate::{
     backend,
@@ -11,9 +16,9 @@ use crate::{
     credentials::RefresherPool,
     metrics::Metrics,
     resilience::{admission::Admission, circuit_breaker::CircuitBreakers, retry::Retries},
-    routing::RouteTable,
+    routing::{RouteRule, RouteTable},
     settings::{Otlp, RouteSettings, Scheme, Settings},
-    signing::{Signer, clock_skew::ClockSkews},
+    signing::{Scope, Signer, clock_skew::ClockSkews},
     spans::Exporter,
     state::{
         open_files::{OpenFiles, TooFewFiles},
@@ -23,10 +28,10 @@ use crate::{
     tls::{Configurations, TlsError},
 };
 
-/// One connection is enough for one thread, and most collectors keep it for longer.
+/// The exporter's one thread needs one connection, and most collectors keep an idle one for longer than 30 seconds.
 const COLLECTOR_KEEPALIVE: KeepAlive = KeepAlive { enabled: true, pool: 1, timeout: Duration::from_secs(30) };
 
-/// What routes are built from, and share.
+/// The parts that routes share, and the routes of the last snapshot.
 #[derive(Debug)]
 pub struct SnapshotBuilder {
     refreshers: RefresherPool,
@@ -34,24 +39,30 @@ pub struct SnapshotBuilder {
     tls: Configurations,
     breakers: CircuitBreakers,
     clocks: ClockSkews,
+    /// Routes with equal endpoints share one, because there may be thousands of routes.
+    endpoints: HashSet<Arc<Endpoint>>,
+    /// By scope and [`CredentialSource::address`](crate::credentials::CredentialSource::address).
+    signers: HashMap<(Scope, usize), Arc<Signer>>,
     files: OpenFiles,
     in_flight: Admission,
     connections: Admission,
     upstream_connections: Arc<ConnectionLimit>,
-    /// Who tells a collector, since the last snapshot.
+    /// The exporter of the last snapshot.
     exporter: Option<Arc<Exporter>>,
-    /// The routes of the last snapshot, with what they were made of.
-    routes: HashMap<String, (RouteInputs, Arc<Route>)>,
+    /// The routes of the last snapshot with their inputs.
+    routes: HashMap<Arc<str>, (RouteInputs, Arc<Route>)>,
+    /// The settings of the routes in the last table, and the table without its routes.
+    table: (Vec<Arc<RouteSettings>>, RouteTable<()>),
 }
 
-/// What a route is made of.
+/// The inputs of a route: equal inputs make an equal route.
 #[derive(Debug, Clone, PartialEq)]
 struct RouteInputs {
     settings: Arc<RouteSettings>,
     body_timeout: Duration,
 }
 
-/// A part that cannot be had as it is set.
+/// A part of a snapshot that cannot be built from the settings.
 #[derive(Debug, thiserror::Error)]
 #[error("{part}: {cause}")]
 pub struct BuildError {
@@ -66,8 +77,7 @@ impl BuildError {
 }
 
 impl SnapshotBuilder {
-    /// Begins with nothing. The keys that sign are `refreshers`', and fresh for as long as this lives; what happens is
-    /// counted in `metrics`; `files` may be open.
+    /// A builder without a last snapshot. `refreshers` keep credentials fresh until the builder is dropped.
     pub fn new(refreshers: RefresherPool, metrics: Arc<Metrics>, files: OpenFiles) -> Self {
         Self {
             refreshers,
@@ -75,44 +85,52 @@ impl SnapshotBuilder {
             tls: Configurations::default(),
             breakers: CircuitBreakers::default(),
             clocks: ClockSkews::default(),
+            endpoints: HashSet::new(),
+            signers: HashMap::new(),
             files,
             in_flight: Admission::new(u32::MAX),
             connections: Admission::new(u32::MAX),
             upstream_connections: Arc::default(),
             exporter: None,
             routes: HashMap::new(),
+            table: (Vec::new(), RouteTable::new(Vec::<(RouteRule, ())>::new())),
         }
     }
 
-    /// Builds the next snapshot from checked settings; routes that are not enabled stay out.
+    /// Builds the next snapshot from checked settings, without disabled routes.
     ///
     /// # Errors
-    /// Authorities to trust cannot be used, the system gives no thread, or too few files may be open. The
-    /// snapshot before remains what it is.
+    /// A CA certificate cannot be used, a thread cannot be started, or the limit of open files is too low. The last
+    /// snapshot stays valid.
     pub fn build(&mut self, settings: &Settings) -> Result<Snapshot, BuildError> {
         let limits = &settings.limits;
+        self.tls.forget_digests();
         let too_few =
             |cause: TooFewFiles| BuildError { part: "open files".to_owned(), cause: cause.to_string() };
         let capacity = self.files.divide(settings).map_err(too_few)?;
-        let mut rules = Vec::new();
-        let mut routes = HashMap::new();
-        // the routes and who asks how they are set have one copy
-        let routes_as_set: Vec<_> = settings.routes.iter().cloned().map(Arc::new).collect();
-        for settings in routes_as_set.iter().filter(|route| route.enabled) {
+        let enabled: Vec<_> = settings.routes.iter().filter(|route| route.enabled).cloned().collect();
+        let mut in_order = Vec::with_capacity(enabled.len());
+        let mut routes = HashMap::with_capacity(enabled.len());
+        for settings in &enabled {
             let inputs = RouteInputs { settings: Arc::clone(settings), body_timeout: limits.body_timeout };
             let route = self.route(&inputs)?;
-            rules.push((settings.rule.clone(), Arc::clone(&route)));
-            routes.insert(settings.id.clone(), (inputs, route));
+            in_order.push(Arc::clone(&route));
+            routes.insert(Arc::clone(&route.id), (inputs, route));
         }
         self.exporter = self.exporter(settings.tracing.otlp.as_ref())?;
         self.routes = routes;
+        let table = self.table(&enabled, in_order);
+        self.table = (enabled, table.with_routes(Vec::new()));
         self.tls.forget_unused();
         self.breakers.forget_unused();
         self.clocks.forget_unused();
+        self.endpoints.retain(|endpoint| Arc::strong_count(endpoint) > 1);
+        self.signers.retain(|_, signer| Arc::strong_count(signer) > 1);
+        self.refreshers.forget_unused();
         self.upstream_connections.set_limit(capacity.upstream_connections);
         Ok(Snapshot {
             generation: 1,
-            routes: RouteTable::new(rules),
+            routes: table,
             admission: self.in_flight.with_limit(capacity.max_in_flight),
             client_connections: self.connections.with_limit(capacity.max_connections),
             upstream_connections: Arc::clone(&self.upstream_connections),
@@ -123,11 +141,23 @@ impl SnapshotBuilder {
             tracing: settings.tracing.clone(),
             spans: self.exporter.clone(),
             metrics: Arc::clone(&self.metrics),
-            routes_as_set,
+            routes_as_set: settings.routes.clone(),
         })
     }
 
-    /// The exporter of the last snapshot if it would be the same, or a new one; `None` where there is no collector.
+    /// The table of routes. If no rule has changed, the index of the last table is reused.
+    fn table(&self, settings: &[Arc<RouteSettings>], routes: Vec<Arc<Route>>) -> RouteTable<Arc<Route>> {
+        let (last, table) = &self.table;
+        let is_same = |(last, new): (&Arc<RouteSettings>, &Arc<RouteSettings>)| {
+            Arc::ptr_eq(last, new) || last.rule == new.rule
+        };
+        if last.len() == settings.len() && last.iter().zip(settings).all(is_same) {
+            return table.with_routes(routes);
+        }
+        RouteTable::new(settings.iter().map(|settings| &settings.rule).zip(routes))
+    }
+
+    /// The exporter of the last snapshot if its settings are equal, otherwise a new one; `None` without a collector.
     fn exporter(&mut self, settings: Option<&Otlp>) -> Result<Option<Arc<Exporter>>, BuildError> {
         let Some(settings) = settings else { return Ok(None) };
         let part = || "tracing.otlp".to_owned();
@@ -140,36 +170,44 @@ impl SnapshotBuilder {
         started.map(Some).map_err(failed)
     }
 
-    /// The route of the last snapshot if it would be the same, or a new one.
+    /// The route of the last snapshot if its inputs are equal, otherwise a new one.
     fn route(&mut self, inputs: &RouteInputs) -> Result<Arc<Route>, BuildError> {
         let RouteInputs { settings, body_timeout } = inputs;
-        let failed = || BuildError::of(format!("route {}", settings.id));
-        let backend = backend::build(&settings.backend, &mut self.tls).map_err(failed())?;
-        let endpoint = &backend.target().endpoint;
-        // an equal endpoint has the same TLS configuration: the file of its authorities has not changed either
-        if let Some((last, route)) = self.routes.get(&settings.id)
-            && last == inputs
-            && route.backend.target().endpoint == *endpoint
-        {
+        let failed = |cause| BuildError::of(format!("route {}", settings.id))(cause);
+        let upstream = settings.backend.upstream();
+        let last = self.routes.get(&*settings.id).filter(|(last, _)| last == inputs);
+        let has_files = upstream.ca_certificate.is_some() || upstream.client_identity.is_some();
+        if let Some((_, route)) = last.filter(|_| !has_files) {
             return Ok(Arc::clone(route));
         }
+        let endpoint = backend::endpoint(&settings.backend, &mut self.tls).map_err(failed)?;
+        // equal endpoints have the same TLS configuration, so the CA certificate has not changed either
+        if let Some((_, route)) = last.filter(|(_, route)| *route.backend.target().endpoint == endpoint) {
+            return Ok(Arc::clone(route));
+        }
+        let endpoint = self.endpoints.get(&endpoint).cloned().unwrap_or_else(|| Arc::new(endpoint));
+        self.endpoints.insert(Arc::clone(&endpoint));
+        let backend = backend::with_endpoint(&settings.backend, Arc::clone(&endpoint));
+        let endpoint = &endpoint;
         let signing = match (&backend.target().scope, settings.backend.source()) {
             (Some(scope), Some(source)) => {
                 let id = settings.id.as_str().into();
-                let credentials = self.refreshers.source(source).map_err(failed())?.used_by(&id);
-                // anybody on the way could say what time it is
-                let is_verified = endpoint.tls.is_some() && settings.backend.upstream().ssl_verify;
+                let credentials = self.refreshers.source(source).map_err(failed)?.used_by(&id);
+                // without a verified connection a machine in between could change the date
+                let is_verified = endpoint.tls.is_some() && upstream.ssl_verify;
                 let clock = self.clocks.get(endpoint, is_verified);
-                Some(Signing { signer: Signer::new(scope.clone()), credentials, clock })
+                let signer = self.signers.entry((scope.clone(), credentials.address()));
+                let signer = Arc::clone(signer.or_insert_with(|| Arc::new(Signer::new(scope.clone()))));
+                Some(Signing { signer, credentials, clock })
             }
             _ => None,
         };
-        let upstream = settings.backend.upstream();
         let limit = *body_timeout;
         let id = settings.id.as_str().into();
         Ok(Arc::new(Route {
             metrics: self.metrics.route(&id),
             id,
+            settings: Arc::clone(settings),
             signing,
             body_timeout: upstream.request_timeout.map_or(limit, |request| request.min(limit)),
             request_timeout: upstream.request_timeout,
@@ -181,10 +219,10 @@ impl SnapshotBuilder {
     }
 }
 
-/// Where a collector is.
+/// The endpoint of a collector.
 ///
 /// # Errors
-/// The authorities to trust cannot be used.
+/// The CA certificate cannot be used.
 pub fn collector(settings: &Otlp, tls: &mut Configurations) -> Result<Endpoint, TlsError> {
     let Otlp { endpoint: uri, timeout, ca_certificate, proxy, .. } = settings;
     let tls = match uri.scheme {

@@ -1,8 +1,8 @@
-//! The certificates that the process shows others, to clients by `listen.https` and to AWS by
-//! `client_certificate`: the log says once that one ends soon, and once more that it has expired.
+//! The expiry of the process's certificates: the server certificate of `listen.https` and the routes'
+//! `client_certificate`. One warning is logged when a certificate expires soon, and another when it has expired.
 //!
-//! `app.rs` runs the watch beside the workers, `cli/check.rs` asks for the same sentences, and
-//! `admin/exposition.rs` exports the times.
+//! `app.rs` runs the watch beside the workers, `cli/check.rs` prints the same warnings, and `admin/certificates.rs`
+//! exports the times.
 
 use std::{
     collections::BTreeMap,
@@ -17,17 +17,17 @@ use crate::{
     tls::{Validity, ValidityStatus, server as tls, server::ServerTls},
 };
 
-/// A setting that names a certificate of the process.
+/// The setting that names a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Setting {
+pub enum CertificateSetting {
     /// `listen.https.certificate`.
     Listener,
     /// `client_certificate` of a route.
     Client,
 }
 
-impl Setting {
-    /// The label in the metrics.
+impl CertificateSetting {
+    /// The value of the label in the metrics.
     pub fn name(self) -> &'static str {
         match self {
             Self::Listener => "listen.https",
@@ -36,10 +36,10 @@ impl Setting {
     }
 }
 
-/// Certificates, and the routes that show each; none for the listener's.
-type Shown<'a> = BTreeMap<(Setting, Validity), Vec<&'a str>>;
+/// Certificates with the routes that use them; the listener's has no routes.
+type CertificateUsers<'a> = BTreeMap<(CertificateSetting, Validity), Vec<&'a str>>;
 
-/// The routes in force that show a certificate, and the time in which that is valid.
+/// The enabled routes with a client certificate, and its validity.
 pub fn of_routes<'a>(
     routes: impl IntoIterator<Item = &'a RouteSettings>,
 ) -> impl Iterator<Item = (&'a str, Validity)> {
@@ -49,87 +49,97 @@ pub fn of_routes<'a>(
     })
 }
 
-/// A sentence for each certificate of the settings that is not valid, or not for long: for `check`.
+/// A warning for each certificate of the settings that is not valid or expires soon, for `check`.
 pub fn warnings(settings: &Settings, now: SystemTime) -> Vec<String> {
     let listener = settings.listen.https.as_ref();
     let listener = listener.and_then(|https| tls::configuration(&https.files).ok()?.validity);
-    let shown = shown(listener, of_routes(&settings.routes));
-    shown.iter().filter_map(|(shown, routes)| sentence(*shown, routes, now)).collect()
+    let shown = shown(listener, of_routes(settings.routes.iter().map(|route| &**route)));
+    shown.iter().filter_map(|(shown, routes)| warning(*shown, routes, now)).collect()
 }
 
-fn shown<'a>(listener: Option<Validity>, routes: impl Iterator<Item = (&'a str, Validity)>) -> Shown<'a> {
-    let mut shown = Shown::new();
-    shown.extend(listener.map(|validity| ((Setting::Listener, validity), Vec::new())));
+fn shown<'a>(
+    listener: Option<Validity>,
+    routes: impl Iterator<Item = (&'a str, Validity)>,
+) -> CertificateUsers<'a> {
+    let mut shown = CertificateUsers::new();
+    shown.extend(listener.map(|validity| ((CertificateSetting::Listener, validity), Vec::new())));
     for (route, validity) in routes {
-        shown.entry((Setting::Client, validity)).or_default().push(route);
+        shown.entry((CertificateSetting::Client, validity)).or_default().push(route);
     }
     shown
 }
 
-/// Cause and cure, for a certificate that needs a replacement.
-fn sentence((setting, validity): (Setting, Validity), routes: &[&str], now: SystemTime) -> Option<String> {
-    let told = validity.warning(now)?;
+/// The warning for a certificate that needs a replacement, with cause and cure.
+fn warning(
+    (setting, validity): (CertificateSetting, Validity),
+    routes: &[&str],
+    now: SystemTime,
+) -> Option<String> {
+    let state = validity.warning(now)?;
     let is_valid = validity.status(now) == ValidityStatus::EndsSoon;
     let (certificate, consequence) = match setting {
-        Setting::Listener => ("listen.https.certificate".to_owned(), "clients refuse it"),
-        Setting::Client => (format!("{}: client_certificate", listing::routes(routes)), "servers refuse it"),
+        CertificateSetting::Listener => ("listen.https.certificate".to_owned(), "clients refuse it"),
+        CertificateSetting::Client => {
+            (format!("{}: client_certificate", listing::routes(routes)), "servers refuse it")
+        }
     };
     let cure = "replace the file, which takes no restart";
     Some(if is_valid {
-        format!("{certificate} {told}: {cure}")
+        format!("{certificate} {state}: {cure}")
     } else {
-        format!("{certificate} {told}, and {consequence}: {cure}")
+        format!("{certificate} {state}, and {consequence}: {cure}")
     })
 }
 
-/// Watches the certificates in force while the process runs.
-pub struct Watch {
+/// Watches the certificates in use.
+pub struct CertificateWatch {
     current: Arc<Current>,
     listener: Option<Arc<ServerTls>>,
     /// The last logged state of each certificate.
-    said: Mutex<BTreeMap<(Setting, Validity), ValidityStatus>>,
+    logged: Mutex<BTreeMap<(CertificateSetting, Validity), ValidityStatus>>,
 }
 
-impl Watch {
-    /// Of the routes in force and of the listener with TLS, if there is one.
+impl CertificateWatch {
     pub fn new(current: &Arc<Current>, listener: Option<Arc<ServerTls>>) -> Self {
-        Self { current: Arc::clone(current), listener, said: Mutex::default() }
+        Self { current: Arc::clone(current), listener, logged: Mutex::default() }
     }
 
-    /// Looks at the certificates in this interval, and never ends.
-    pub async fn follow(&self, interval: Duration) {
+    /// Checks the certificates in this interval; never ends.
+    pub async fn watch(&self, interval: Duration) {
         loop {
-            self.look(SystemTime::now());
+            self.check(SystemTime::now());
             tokio::time::sleep(interval).await;
         }
     }
 
-    fn look(&self, now: SystemTime) {
+    fn check(&self, now: SystemTime) {
         let snapshot = self.current.get();
         let listener = self.listener.as_ref().and_then(|tls| tls.validity());
         snapshot.metrics.set_listener_certificate(listener);
         let shown = shown(listener, of_routes(snapshot.routes_as_set.iter().map(|route| &**route)));
-        for news in news(&shown, &mut self.said.lock().unwrap_or_else(PoisonError::into_inner), now) {
-            log::warn!("{news}");
+        for warning in
+            new_warnings(&shown, &mut self.logged.lock().unwrap_or_else(PoisonError::into_inner), now)
+        {
+            log::warn!("{warning}");
         }
     }
 }
 
-/// The sentences that have not been said, which are then taken for said.
-fn news(
-    shown: &Shown<'_>,
-    said: &mut BTreeMap<(Setting, Validity), ValidityStatus>,
+/// The warnings that have not been logged yet; they are marked as logged.
+fn new_warnings(
+    shown: &CertificateUsers<'_>,
+    logged: &mut BTreeMap<(CertificateSetting, Validity), ValidityStatus>,
     now: SystemTime,
 ) -> Vec<String> {
-    let is_new = |shown: &(Setting, Validity)| said.get(shown) != Some(&shown.1.status(now));
-    let sentences = shown
+    let is_new = |shown: &(CertificateSetting, Validity)| logged.get(shown) != Some(&shown.1.status(now));
+    let warnings = shown
         .iter()
         .filter(|(shown, _)| is_new(shown))
-        .filter_map(|(shown, routes)| sentence(*shown, routes, now))
+        .filter_map(|(shown, routes)| warning(*shown, routes, now))
         .collect();
-    // a certificate that is gone may come back
-    *said = shown.keys().map(|shown| (*shown, shown.1.status(now))).collect();
-    sentences
+    // a removed certificate is forgotten, because it may come back
+    *logged = shown.keys().map(|shown| (*shown, shown.1.status(now))).collect();
+    warnings
 }
 
 #[cfg(test)]
@@ -145,11 +155,11 @@ mod tests {
     }
 
     #[test]
-    fn k3_each_certificate_is_told_of_once_and_again_when_it_has_expired() {
-        let mut said = BTreeMap::new();
+    fn k3_each_certificate_is_logged_once_and_again_when_it_has_expired() {
+        let mut logged = BTreeMap::new();
         let routes = ["a", "b"].map(|route| (route, CERTIFICATE));
         let shown = shown(Some(CERTIFICATE), routes.into_iter());
-        let mut on = |day| news(&shown, &mut said, on_day(day));
+        let mut on = |day| new_warnings(&shown, &mut logged, on_day(day));
         assert!(on(79).is_empty());
         assert_eq!(
             on(80),
@@ -174,12 +184,13 @@ mod tests {
     }
 
     #[test]
-    fn k3_another_certificate_is_told_of_anew() {
-        let mut said = BTreeMap::new();
+    fn k3_a_replaced_certificate_is_logged_again() {
+        let mut logged = BTreeMap::new();
         let next = Validity { not_after: 101 * DAY, ..CERTIFICATE };
         for certificate in [CERTIFICATE, next, CERTIFICATE] {
-            let told = news(&shown(Some(certificate), std::iter::empty()), &mut said, on_day(90));
-            assert_eq!(told.len(), 1, "{told:?}");
+            let warnings =
+                new_warnings(&shown(Some(certificate), std::iter::empty()), &mut logged, on_day(90));
+            assert_eq!(warnings.len(), 1, "{warnings:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The snapshot in force: requests take it as they begin, a reload puts another in its place.
+//! The snapshot in use: a request takes it when it begins, a reload replaces it.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 
 use super::snapshot::Snapshot;
 
-/// The snapshot in force, shared by all threads.
+/// The snapshot in use, shared by all threads.
 #[derive(Debug)]
 pub struct Current(ArcSwap<Snapshot>);
 
@@ -15,12 +15,11 @@ impl Current {
         Self(ArcSwap::from_pointee(snapshot))
     }
 
-    /// The one in force now.
     pub fn get(&self) -> Arc<Snapshot> {
         self.0.load_full()
     }
 
-    /// Takes another into force, for all requests that begin from now on.
+    /// Replaces the snapshot for all requests that begin from now on.
     pub fn replace(&self, mut snapshot: Snapshot) {
         snapshot.generation = self.get().generation + 1;
         self.0.store(Arc::new(snapshot));

@@ -1,8 +1,6 @@
-//! The files that the process may have open, and how they are divided: between clients, calls to AWS, the
-//! admin port, and all that reads files.
+//! The limit of open files, and its division between clients, calls to AWS, the admin port and files that are read.
 //!
-//! `process.rs` raises the limit before anything is opened. `builder.rs` asks for the division with each reading
-//! of the settings, and the snapshot carries it to those who keep to it.
+//! `app/process.rs` raises the limit before the process opens files. `builder.rs` divides it for each snapshot.
 
 use std::{collections::HashSet, fs};
 
@@ -10,54 +8,52 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::settings::{CredentialProvider, RouteSettings, Settings};
 
-/// Files that the process has open when idle, besides standard streams, listeners and workers: the runtimes
-/// of the main thread, the credentials and the admin port.
+/// Open files of an idle process besides standard streams, listeners and workers: the runtimes of the main thread, of
+/// the credentials and of the admin port.
 const PROCESS: u64 = 22;
-/// The same for a worker: its runtime.
+/// Open files of a worker's runtime.
 const WORKER: u64 = 4;
-/// What a worker has of each listener: its handle, and the spare descriptor of `listener/accept.rs`.
+/// Open files of a worker for each listener: its handle, and the spare descriptor of `listener/accept.rs`.
 const LISTENER: u64 = 2;
-/// Files that are read at the same time: settings, certificates, keys that are mounted, `/proc` for the
-/// metrics.
+/// Files that are read at the same time: settings, certificates, mounted keys, and `/proc` for the metrics.
 const READING: u64 = 4;
-/// The exporter of spans: its runtime, its connection, and that of an exporter that is being replaced.
+/// Open files of the exporter of spans: its runtime and connection, and those of an exporter that is being replaced.
 const EXPORTER: u64 = 8;
-/// A fetch of credentials: a connection, or the pipes of `credential_process`.
+/// Open files of a fetch of credentials: a connection, or the pipes of `credential_process`.
 const FETCH: u64 = 2;
-/// Where files are scarce, the admin port and the clients that are turned away have one in so many of those
-/// that are not set aside, each.
+/// If files are scarce, the admin port gets 1/32 of those that are not reserved, and so do the rejected clients.
 const PORTION: u64 = 32;
-/// Fewer would make probes and Prometheus wait for each other.
+/// With fewer connections, probes and Prometheus would wait for each other.
 const LEAST_ADMIN: u64 = 6;
 const LEAST_FAREWELLS: u64 = 2;
 
-/// Files that may be open, as far as they are limited.
+/// The limit of open files, if there is one.
 #[derive(Debug, Clone, Copy)]
 pub struct OpenFiles {
     limit: Option<u64>,
-    /// Those that are open for as long as the process runs.
+    /// Files that stay open until the process ends.
     standing: u64,
     workers: u64,
 }
 
-/// How many of each kind may be open.
+/// The division of open files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Capacity {
     /// Connections of clients: `limits.max_connections`, or fewer.
     pub max_connections: u32,
     /// Requests in flight, each of which may need a connection to AWS: `limits.max_in_flight`, or fewer.
     pub max_in_flight: u32,
-    /// Connections to AWS, with those that are kept between requests.
+    /// Connections to AWS, idle ones included.
     pub upstream_connections: u32,
-    /// Connections to the admin port. Held open by whoever likes, they must not use up what clients need.
+    /// Connections to the admin port. They are limited so that they never take the files that clients need.
     pub admin_connections: u32,
-    /// Clients of one worker that are being told that there is no room for them.
+    /// Connections of one worker that are being rejected with 503.
     pub farewells: u32,
-    /// The warning for the log where the settings ask for more than there is.
+    /// The warning for the log if the limit is lower than the settings need.
     pub shortage: Option<String>,
 }
 
-/// The limit is too low for even one client.
+/// The limit of open files is too low for a single client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{limit} files may be open (`ulimit -n`), and these settings need {least} at least: raise the \
@@ -69,8 +65,8 @@ pub struct TooFewFiles {
 }
 
 impl OpenFiles {
-    /// Raises the limit as far as the system lets it: many systems let a process begin with 1024 and raise
-    /// that by itself. Called before the process opens files, so that those it was started with are known.
+    /// Raises the limit to the system's maximum: many systems start a process with 1024 and let it raise that. Must be
+    /// called before the process opens files, because it counts the inherited ones.
     pub fn raise(settings: &Settings) -> Self {
         let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
         let is_raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).is_ok();
@@ -78,7 +74,7 @@ impl OpenFiles {
         Self::within(limit, inherited(limit), settings)
     }
 
-    /// No limit, for an application that is only a part of its process.
+    /// No limit, for an application that is embedded in another process.
     pub fn unlimited() -> Self {
         Self { limit: None, standing: 0, workers: 1 }
     }
@@ -87,15 +83,15 @@ impl OpenFiles {
         let workers = u64::from(settings.workers);
         let listeners =
             1 + u64::from(settings.listen.https.is_some()) + u64::from(settings.listen.unix.is_some());
-        // those that the workers' handles are made of, too
+        // the sockets that the workers' handles are cloned from
         let standing = inherited + PROCESS + listeners + workers * (WORKER + LISTENER * listeners);
         Self { limit, standing, workers }
     }
 
-    /// Divides them as the settings ask, or what there is.
+    /// Divides the files by the settings, or proportionally if the limit is too low for them.
     ///
     /// # Errors
-    /// Nothing would be left for clients.
+    /// No file would be left for clients.
     pub fn divide(&self, settings: &Settings) -> Result<Capacity, TooFewFiles> {
         let limits = &settings.limits;
         let mut ample = Capacity {
@@ -116,8 +112,8 @@ impl OpenFiles {
         Ok(ample)
     }
 
-    /// Half of what is left is for calls, since each client that speaks HTTP/1.1 makes one at a time; what
-    /// one half has no use for is the other's.
+    /// Gives half of the remaining files to calls, because an HTTP/1.1 client makes one call at a time. Files that one
+    /// half does not need go to the other.
     fn divide_scarce(
         &self,
         limit: u64,
@@ -162,7 +158,7 @@ impl OpenFiles {
     }
 }
 
-/// The warning about the settings of which less is in force than was asked for; `None` if there is none.
+/// The warning about limits that were lowered; `None` if none was.
 fn shortage(limit: u64, needed: u64, settings: &[(&str, u32, u32)]) -> Option<String> {
     let lowered: Vec<String> = settings
         .iter()
@@ -178,24 +174,28 @@ fn shortage(limit: u64, needed: u64, settings: &[(&str, u32, u32)]) -> Option<St
     })
 }
 
-/// Files that the process was started with. The limit is on their numbers: one that is beyond takes no room.
+/// Files inherited at the start. The limit is on descriptor numbers, so a descriptor above it does not count.
 fn inherited(limit: Option<u64>) -> u64 {
-    // without `/dev/fd` there are the three standard streams, and maybe a few
+    // a guess without `/dev/fd`: three standard streams and some more
     let Ok(entries) = fs::read_dir("/dev/fd") else { return 8 };
     let numbers = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u64>().ok());
     let open = numbers.filter(|number| limit.is_none_or(|limit| *number < limit)).count();
-    // one of them is that of this look
+    // one of them is the directory that is being read
     open.saturating_sub(1) as u64
 }
 
-/// All sources of credentials may fetch at the same time, as at the start.
+/// Files for fetches of credentials: at the start all sources fetch at the same time.
 fn for_fetches(settings: &Settings) -> u64 {
-    let sources: HashSet<_> =
-        settings.routes.iter().filter(|route| route.enabled).filter_map(fetched_from).collect();
+    let sources: HashSet<_> = settings
+        .routes
+        .iter()
+        .filter(|route| route.enabled)
+        .filter_map(|route| fetched_from(route))
+        .collect();
     FETCH * sources.len() as u64
 }
 
-/// What tells one source that fetches from another; `None` for a route with keys of its own, or without any.
+/// Role and profile of a source that fetches credentials; `None` for a route with static keys or without keys.
 fn fetched_from(route: &RouteSettings) -> Option<(&str, &str)> {
     let source = route.backend.source()?;
     let role = source.role.as_ref().map_or("", |role| &role.arn);
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn c9_where_there_are_enough_files_all_is_as_the_settings_ask() {
+    fn c9_enough_files_leave_the_settings_as_they_are() {
         let settings = settings(2, 10_000, 1024);
         for limit in [None, Some(1 << 20)] {
             let capacity = divided(limit, &settings).unwrap();
@@ -260,17 +260,17 @@ mod tests {
     }
 
     #[test]
-    fn c9_the_half_that_one_side_does_not_need_is_the_others() {
+    fn c9_files_that_one_half_does_not_need_go_to_the_other() {
         let few_calls = divided(Some(1024), &settings(1, 10_000, 10)).unwrap();
         assert!(few_calls.max_in_flight == 10 && few_calls.max_connections > 700, "{few_calls:?}");
-        // named is what is lowered alone
+        // the warning names only lowered limits
         assert!(!few_calls.shortage.unwrap().contains("max_in_flight"));
         let few_clients = divided(Some(1024), &settings(1, 10, 10_000)).unwrap();
         assert!(few_clients.max_connections == 10 && few_clients.max_in_flight > 700, "{few_clients:?}");
     }
 
     #[test]
-    fn c9_a_limit_that_leaves_nothing_for_clients_is_refused_with_the_least_that_would_do() {
+    fn c9_a_limit_that_leaves_no_file_for_clients_is_an_error_with_the_least_limit() {
         let settings = settings(4, 100, 100);
         let too_few = divided(Some(40), &settings).unwrap_err();
         assert!(
@@ -283,7 +283,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn c9_no_division_has_more_files_than_there_are(
+        fn c9_a_division_never_exceeds_the_limit(
             limit in 0_u64..20_000,
             workers in 1_u16..=64,
             connections in 1_u32..20_000,

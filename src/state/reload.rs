@@ -1,13 +1,12 @@
-//! Takes changed settings into force while requests go on: whole and right, or not at all.
+//! Reloads changed settings while requests are served. Settings with a mistake are rejected as a whole.
 //!
-//! `app.rs` runs it beside the workers. A change is told by the files (`watched.rs`, looked at in the interval of
-//! `reload.interval`), or by SIGHUP. All that is read is read anew; `builder.rs` makes the next snapshot of it, and
-//! what has not changed stays.
+//! `app.rs` runs the reloader beside the workers. It reloads on SIGHUP, and when files have changed (`watched.rs`, checked
+//! every `reload.interval`). `builder.rs` builds the next snapshot, in which unchanged routes are reused.
 
 mod watched;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeSet, HashSet},
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -17,7 +16,7 @@ use tokio::{signal::unix::Signal, time::sleep};
 
 use crate::{
     logging,
-    settings::{self, AdminSettings, Listen, LogFormat, Settings},
+    settings::{self, AdminSettings, Listen, LogFormat, Settings, SettingsLoader},
     state::{
         builder::SnapshotBuilder,
         current::Current,
@@ -27,35 +26,36 @@ use crate::{
         detached,
         exhausted::{self, FileLimit},
         fault_points,
-        file_stamps::Stamps,
     },
 };
 
-/// Files that change together, such as by an editor that writes one after the other, are read together.
+/// Wait after a change, so that files that are written one after the other are read together.
 const SETTLING: Duration = Duration::from_millis(50);
 
-/// Where settings come from after the start.
+/// The source of settings after the start.
 #[derive(Debug)]
 pub struct SettingsOrigin {
-    pub directory: PathBuf,
+    pub loader: SettingsLoader,
     pub hangup: Signal,
 }
 
 pub struct Reloader {
-    origin: SettingsOrigin,
-    /// Used by one thread at a time.
+    directory: PathBuf,
+    hangup: Signal,
+    /// Locked by one thread at a time, as the builder.
+    loader: Arc<Mutex<SettingsLoader>>,
     builder: Arc<Mutex<SnapshotBuilder>>,
     current: Arc<Current>,
     settings: Settings,
-    /// What holds until the end.
+    /// The settings that only a restart changes.
     restart_only: RestartOnly,
-    /// What was last said about settings that are wrong.
-    refused: Option<String>,
-    /// The last attempt could not read them for lack of file descriptors.
+    /// The mistakes that were logged last.
+    logged_mistakes: Option<String>,
+    /// The last reload failed for lack of file descriptors.
     is_postponed: bool,
 }
 
-/// Why settings are looked at.
+/// The reason of a reload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Trigger {
     Files,
@@ -63,7 +63,7 @@ enum Trigger {
 }
 
 impl Reloader {
-    /// Settings in force, what built their snapshot, and where the next ones come from.
+    /// A reloader for the settings in use and the builder of their snapshot.
     pub fn new(
         origin: SettingsOrigin,
         builder: SnapshotBuilder,
@@ -71,39 +71,52 @@ impl Reloader {
         settings: Settings,
     ) -> Self {
         let restart_only = RestartOnly::of(&settings);
-        let builder = Arc::new(Mutex::new(builder));
-        Self { origin, builder, current, settings, restart_only, refused: None, is_postponed: false }
+        let SettingsOrigin { loader, hangup } = origin;
+        let directory = loader.directory().to_owned();
+        let (loader, builder) = (Arc::new(Mutex::new(loader)), Arc::new(Mutex::new(builder)));
+        Self {
+            directory,
+            hangup,
+            loader,
+            builder,
+            current,
+            settings,
+            restart_only,
+            logged_mistakes: None,
+            is_postponed: false,
+        }
     }
 
-    /// Follows them and never ends. Begun again, it reads them again.
+    /// Reloads on each change; never ends. When it is restarted after a panic, it reads the settings again.
     pub async fn run(&mut self) {
         // files may have changed between the start and the first look
         let mut seen = None;
         loop {
             let interval = self.settings.reload.interval;
             let trigger = tokio::select! {
-                _ = self.origin.hangup.recv() => Trigger::Hangup,
+                _ = self.hangup.recv() => Trigger::Hangup,
                 () = sleep(interval) => Trigger::Files,
             };
             fault_points::pass("reload");
-            let now = self.stamps().await;
-            // without a look nothing is known to be as it was
-            let is_new = now.is_none() || seen != now;
+            let now = self.digest().await;
+            // without a digest there may be a change
+            let is_changed = now.is_none() || seen != now;
             seen = now;
-            // what is wrong may be a file that nobody looks at
-            if is_new || trigger == Trigger::Hangup || self.refused.is_some() || self.is_postponed {
-                seen = self.take_until_settled(trigger, seen).await;
+            // a mistake may be in a file that is not watched
+            if is_changed || trigger == Trigger::Hangup || self.logged_mistakes.is_some() || self.is_postponed
+            {
+                seen = self.reload_until_settled(trigger, seen).await;
             }
         }
     }
 
-    /// Reads on for as long as the files change meanwhile. `seen` is when they were changed last, before they are read.
-    async fn take_until_settled(&mut self, mut trigger: Trigger, mut seen: Option<Stamps>) -> Option<Stamps> {
+    /// Reloads until the files no longer change in the meantime. `seen` is the digest from before the reload.
+    async fn reload_until_settled(&mut self, mut trigger: Trigger, mut seen: Option<u64>) -> Option<u64> {
         loop {
             // files that change together are read together
             sleep(SETTLING).await;
-            self.take(trigger).await;
-            let now = self.stamps().await;
+            self.reload(trigger).await;
+            let now = self.digest().await;
             if now == seen {
                 return seen;
             }
@@ -111,30 +124,31 @@ impl Reloader {
         }
     }
 
-    /// When the files were last changed; `None` if they cannot be looked at, which reading them then
+    /// A digest that changes when a file changes; `None` if the files cannot be looked at, which reading them then
     /// explains.
-    async fn stamps(&self) -> Option<Stamps> {
-        let (directory, files) = (self.origin.directory.clone(), self.settings.files.clone());
-        let look = move || exhausted::watch(|| watched::stamps(&directory, &files));
+    async fn digest(&self) -> Option<u64> {
+        let (directory, files) = (self.directory.clone(), self.settings.files.clone());
+        let look = move || exhausted::watch(|| watched::digest(&directory, &files));
         detached::run("times of the settings", look).await.ok()?.ok()
     }
 
-    /// Reads the settings and takes them into force if they are right and others.
-    async fn take(&mut self, trigger: Trigger) {
-        let directory = self.origin.directory.clone();
+    /// Reads the settings, and applies them if they have changed and have no mistake.
+    async fn reload(&mut self, trigger: Trigger) {
+        let loader = Arc::clone(&self.loader);
         let load = move || {
             fault_points::pass("reload-read");
-            exhausted::watch(|| Settings::load_again(&directory))
+            let mut loader = loader.lock().unwrap_or_else(PoisonError::into_inner);
+            exhausted::watch(|| loader.load_again())
         };
         match detached::run("settings", load).await {
             Ok(Ok(Ok(settings))) => self.apply(settings, trigger).await,
-            Ok(Ok(Err(mistakes))) => self.say_once(mistakes.to_string(), trigger),
+            Ok(Ok(Err(mistakes))) => self.reject(mistakes.to_string(), trigger),
             Ok(Err(exhausted)) => self.postpone(exhausted, trigger),
             Err(error) => log::error!("cannot read the settings: {error}"),
         }
     }
 
-    /// Builds a snapshot where its certificates can be read, and takes it into force if it is another one.
+    /// Builds a snapshot on a thread for blocking reads of certificates, and applies it if it differs.
     async fn apply(&mut self, settings: Settings, trigger: Trigger) {
         let builder = Arc::clone(&self.builder);
         let build = move || {
@@ -143,19 +157,19 @@ impl Reloader {
                 .map(|built| built.map(|snapshot| (snapshot, settings)))
         };
         match detached::run("certificates of the settings", build).await {
-            Ok(Ok(Ok((snapshot, settings)))) => self.put_in_force(snapshot, settings, trigger),
-            Ok(Ok(Err(error))) => self.say_once(error.to_string(), trigger),
+            Ok(Ok(Ok((snapshot, settings)))) => self.put_in_use(snapshot, settings, trigger),
+            Ok(Ok(Err(error))) => self.reject(error.to_string(), trigger),
             Ok(Err(exhausted)) => self.postpone(exhausted, trigger),
             Err(error) => log::error!("cannot apply the settings: {error}"),
         }
     }
 
-    fn put_in_force(&mut self, snapshot: Snapshot, settings: Settings, trigger: Trigger) {
-        let was_refused = self.refused.take().is_some() | std::mem::take(&mut self.is_postponed);
-        // equal settings may lead to files that are others now
-        if settings == self.settings && snapshot.is_made_of_the_same(&self.current.get()) {
+    fn put_in_use(&mut self, snapshot: Snapshot, settings: Settings, trigger: Trigger) {
+        let was_rejected = self.logged_mistakes.take().is_some() | std::mem::take(&mut self.is_postponed);
+        // with equal settings a certificate file may have changed
+        if settings == self.settings && snapshot.has_same_routes(&self.current.get()) {
             self.current.get().metrics.reloads.unchanged();
-            if trigger == Trigger::Hangup || was_refused {
+            if trigger == Trigger::Hangup || was_rejected {
                 log::info!("settings unchanged, generation {}", self.current.get().generation);
             }
             return;
@@ -177,15 +191,14 @@ impl Reloader {
         for warning in settings::warnings(&settings).into_iter().chain(shortage) {
             log::warn!("{warning}");
         }
-        // a level that SIGUSR1 has set holds until another is set here
+        // a level set by SIGUSR1 stays until `log.level` changes
         if settings.log.level != self.settings.log.level {
             logging::set_level(settings.log.level);
         }
         self.settings = settings;
     }
 
-    /// Leaves everything as it is until the next look at the files. Says so once until it has passed, or when
-    /// asked.
+    /// Keeps the old settings until the next check. Logs this once, and again on each SIGHUP.
     fn postpone(&mut self, exhausted: FileLimit, trigger: Trigger) {
         if trigger == Trigger::Hangup || !self.is_postponed {
             let generation = self.current.get().generation;
@@ -198,10 +211,10 @@ impl Reloader {
         self.is_postponed = true;
     }
 
-    /// Every mistake, a line each; the same ones only when somebody asks.
-    fn say_once(&mut self, text: String, trigger: Trigger) {
+    /// Logs every mistake, one line each; the same mistakes again only on SIGHUP.
+    fn reject(&mut self, text: String, trigger: Trigger) {
         self.is_postponed = false;
-        if trigger == Trigger::Hangup || self.refused.as_ref() != Some(&text) {
+        if trigger == Trigger::Hangup || self.logged_mistakes.as_ref() != Some(&text) {
             self.current.get().metrics.reloads.rejected(&text);
             let generation = self.current.get().generation;
             log::error!(
@@ -212,34 +225,31 @@ impl Reloader {
                 log::error!("{line}");
             }
         }
-        self.refused = Some(text);
+        self.logged_mistakes = Some(text);
     }
 }
 
-/// What new settings do to the routes. One is another where anything of it is: also a file that it names, whose name
-/// stays.
+/// The routes that were added, changed or removed. A route is changed also if only the content of a file that it names
+/// has changed.
 fn changes(before: &Snapshot, after: &Snapshot) -> String {
-    let (before, after) = (by_id(before), by_id(after));
-    let (mut added, mut other) = (Vec::new(), Vec::new());
-    for (id, route) in &after {
-        match before.get(id) {
-            None => added.push(*id),
-            Some(last) if !Arc::ptr_eq(last, route) => other.push(*id),
-            Some(_) => {}
-        }
-    }
-    let removed = before.into_keys().filter(|id| !after.contains_key(id)).collect();
-    let changes = [("added", added), ("changed", other), ("removed", removed)];
-    let changes = changes.iter().filter(|(_, ids)| !ids.is_empty());
-    let told: Vec<String> = changes.map(|(what, ids)| format!("{what} {}", ids.join(", "))).collect();
-    if told.is_empty() { "no route has changed".to_owned() } else { told.join("; ") }
+    let (before, after) = (before.routes.routes(), after.routes.routes());
+    let (gone, new) = (routes_missing_in(after, before), routes_missing_in(before, after));
+    let (changed, added): (Vec<_>, Vec<_>) = new.iter().partition(|id| gone.contains(*id));
+    let removed = gone.difference(&new).collect();
+    let lists = [("added", added), ("changed", changed), ("removed", removed)];
+    let lists = lists.into_iter().filter(|(_, ids)| !ids.is_empty());
+    let joined = |ids: Vec<&&str>| ids.into_iter().copied().collect::<Vec<_>>().join(", ");
+    let parts: Vec<String> = lists.map(|(what, ids)| format!("{what} {}", joined(ids))).collect();
+    if parts.is_empty() { "no route has changed".to_owned() } else { parts.join("; ") }
 }
 
-fn by_id(snapshot: &Snapshot) -> BTreeMap<&str, &Arc<Route>> {
-    snapshot.routes.routes().iter().map(|route| (&*route.id, route)).collect()
+/// The ids of the `routes` that are not the same as one of `others`.
+fn routes_missing_in<'r>(others: &[Arc<Route>], routes: &'r [Arc<Route>]) -> BTreeSet<&'r str> {
+    let others: HashSet<_> = others.iter().map(Arc::as_ptr).collect();
+    routes.iter().filter(|route| !others.contains(&Arc::as_ptr(route))).map(|route| &*route.id).collect()
 }
 
-/// The sections about the process that have changed and are in force.
+/// The changed sections about the process that are applied without a restart.
 fn sections(before: &Settings, after: &Settings) -> String {
     let sections = [
         ("limits", before.limits != after.limits),
@@ -252,7 +262,7 @@ fn sections(before: &Settings, after: &Settings) -> String {
     if changed.is_empty() { String::new() } else { format!("; changed {}", changed.join(", ")) }
 }
 
-/// What was read at the start for good.
+/// The settings that are read only at the start.
 struct RestartOnly {
     listen: Listen,
     admin: AdminSettings,
@@ -270,7 +280,7 @@ impl RestartOnly {
         }
     }
 
-    /// The keys that would take a restart.
+    /// The changed keys that need a restart.
     fn differs_from(&self, settings: &Settings) -> Vec<&'static str> {
         let keys = [
             ("listen", self.listen != settings.listen),

@@ -1,6 +1,7 @@
-//! The signature of a route: keys and time are taken for each request, and what AWS answers is told to both.
+//! The signing of a route's requests with current credentials and a corrected clock.
 //!
-//! `proxy/call.rs` has a request signed before each attempt, and hands in the head of what comes back.
+//! `proxy/call.rs` signs before each attempt, and passes the response head back: AWS's refusals refresh the credentials
+//! and correct the clock.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -16,36 +17,37 @@ use crate::{
     signing::{Signer, SigningHeaders, clock_skew::ClockSkew},
 };
 
-/// The signature of a route.
+/// Signer, credentials and clock of a route.
 #[derive(Debug)]
 pub struct Signing {
-    pub signer: Signer,
+    /// Shared by routes with the same scope and credentials.
+    pub signer: Arc<Signer>,
     pub credentials: CredentialSource,
-    /// By this clock, which routes to the same endpoint share.
+    /// Shared by routes to the same endpoint.
     pub clock: Arc<ClockSkew>,
 }
 
-/// The keys and the times of one signature.
+/// The credentials and times of one signature.
 #[derive(Debug)]
 pub struct SignatureRecord {
     pub keys: Arc<Credentials>,
-    /// The time by our clock.
+    /// The time of this machine's clock.
     pub at: SystemTime,
-    /// The time that the signature says.
+    /// The corrected time that was signed.
     pub dated: SystemTime,
 }
 
 impl Signing {
-    /// Signs a request as it is about to be sent, and says with what. Waits for nothing but the very first keys.
+    /// Signs a request right before it is sent. Waits only for the first credentials of the process.
     ///
     /// # Errors
-    /// There is nothing to sign with, or it does not fit into a header.
+    /// There are no credentials, or they do not fit into a header.
     pub async fn sign(
         &self,
         outbound: &OutboundRequest,
     ) -> Result<(SigningHeaders, SignatureRecord), ProxyError> {
         let unavailable = |cause: String| ProxyError::new(ErrorKind::CredentialsUnavailable, cause);
-        // the few seconds that the first keys may take are nothing to AWS
+        // AWS accepts a date of some seconds ago, so it may be taken before the first credentials arrive
         let at = SystemTime::now();
         let keys = self.credentials.current(at).await;
         let keys = keys.map_err(|cause| unavailable(cause.to_string()))?;
@@ -55,8 +57,8 @@ impl Signing {
         Ok((headers, SignatureRecord { keys, at, dated }))
     }
 
-    /// Keys that AWS calls expired are fetched anew, whatever their own expiry says, and the time that AWS says is
-    /// compared with ours. Whether the signature was refused for a wrong clock, which is now set right.
+    /// Refreshes credentials that AWS calls expired, also before their own expiry, and observes AWS's date. Returns
+    /// true if AWS refused the signature because of the clock and the clock has been corrected.
     pub fn observe_reply(&self, upstream: &UpstreamReply, used: &SignatureRecord) -> bool {
         if upstream.is_refusal_for("ExpiredToken") {
             self.credentials.refresh_soon(&used.keys);
@@ -71,8 +73,8 @@ impl Signing {
     }
 }
 
-/// Whether AWS may have refused a signature for its date: API Gateway and Lambda have one word for all that is wrong
-/// with a signature, STS and S3 have one for the clock.
+/// True if AWS may have refused a signature because of its date. API Gateway and Lambda have one error code for all
+/// wrong signatures; STS and S3 have one for the clock.
 fn is_refused_date(upstream: &UpstreamReply) -> bool {
     ["InvalidSignature", "SignatureDoesNotMatch", "RequestTimeTooSkewed"]
         .iter()

@@ -1,5 +1,5 @@
-//! Everything a request needs to know, built from the settings (`builder.rs`) and never changed: each request keeps
-//! the snapshot that it started with, while another takes its place (`reload.rs`).
+//! An immutable snapshot of everything that requests need, built from the settings by `builder.rs`. A request keeps the
+//! snapshot that it started with, also when `reload.rs` replaces it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,54 +15,48 @@ use crate::{
     state::{open_files::Capacity, signing::Signing},
 };
 
-/// The running program's view of the settings.
 #[derive(Debug)]
 pub struct Snapshot {
-    /// How many there have been, with this one.
+    /// 1 at the start, plus 1 with each reload that changes something.
     pub generation: u64,
-    /// Which route takes a request.
     pub routes: RouteTable<Arc<Route>>,
-    /// How many requests may be in flight.
+    /// The limit of requests in flight.
     pub admission: Admission,
-    /// How the files that may be open are divided.
     pub capacity: Capacity,
     pub limits: Limits,
-    /// How many connections of clients may be open.
+    /// The limit of open connections of clients.
     pub client_connections: Admission,
-    /// How many connections to AWS may be open, whichever the snapshot.
+    /// The limit of open connections to AWS, shared by all snapshots.
     pub upstream_connections: Arc<ConnectionLimit>,
     pub shutdown: Shutdown,
-    /// Whether each request is one line in the log.
+    /// Logs one line for each request.
     pub access_log: bool,
     pub tracing: Tracing,
-    /// Who tells a collector of those that are recorded, if there is one.
+    /// Exports recorded spans, if there is a collector.
     pub spans: Option<Arc<Exporter>>,
-    /// Where everything is counted; the same for every snapshot of the process.
+    /// The counters of the process, shared by all snapshots.
     pub metrics: Arc<Metrics>,
-    /// How each route is set, for those who ask.
+    /// The settings of all routes, the disabled ones too, for `/routes`.
     pub routes_as_set: Vec<Arc<RouteSettings>>,
 }
 
 /// One route, ready to serve.
 #[derive(Debug)]
 pub struct Route {
-    /// Its name in logs.
     pub id: Arc<str>,
-    /// What is counted of it.
+    pub settings: Arc<RouteSettings>,
     pub metrics: Arc<RouteMetrics>,
-    /// Where its requests go.
     pub backend: Arc<dyn Backend>,
-    /// What signs them; `None` where nothing does.
+    /// None on a route without signatures.
     pub signing: Option<Signing>,
-    /// Until a request's body has arrived.
+    /// The time limit for receiving a request's body.
     pub body_timeout: Duration,
-    /// Until the last byte of the answer, if that has a limit.
+    /// The time limit for the whole request, to the last byte of the response.
     pub request_timeout: Option<Duration>,
-    /// How many of its requests may be in flight, if that has a limit of its own.
+    /// The route's own limit of requests in flight.
     pub admission: Option<Admission>,
-    /// Which calls are made again; `None` where none is.
+    /// None on a route without retries.
     pub retries: Option<Retries>,
-    /// Whether calls are tried at all; `None` where they always are.
     pub circuit_breaker: Option<Arc<CircuitBreaker>>,
 }
 
@@ -72,8 +66,8 @@ impl Snapshot {
         self.routes_as_set.iter().map(|route| effective(route)).collect::<serde_json::Value>().to_string()
     }
 
-    /// Whether another has the very same routes, and the same collector.
-    pub fn is_made_of_the_same(&self, other: &Self) -> bool {
+    /// True if another snapshot has the same `Route`s, not only equal ones, and the same exporter.
+    pub fn has_same_routes(&self, other: &Self) -> bool {
         let (own, others) = (self.routes.routes(), other.routes.routes());
         let has_same_routes =
             own.len() == others.len() && own.iter().zip(others).all(|(own, other)| Arc::ptr_eq(own, other));
@@ -83,7 +77,7 @@ impl Snapshot {
 }
 
 impl Route {
-    /// What a request's body may cost.
+    /// The limits of a request's body.
     pub fn body_limits(&self) -> BodyLimits {
         self.backend.target().body_limits(self.body_timeout)
     }

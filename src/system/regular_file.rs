@@ -66,7 +66,7 @@ pub fn read_settings(path: &Path) -> io::Result<String> {
 /// Reads the first `most` bytes of a file, or all of a shorter one.
 pub fn read_beginning(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
-    opened(path, u64::MAX)?.take(most).read_to_end(&mut content)?;
+    opened(path, u64::MAX)?.0.take(most).read_to_end(&mut content)?;
     Ok(content)
 }
 
@@ -85,20 +85,23 @@ fn check_within(metadata: &fs::Metadata, limit: u64) -> io::Result<()> {
 }
 
 fn read_within(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    let mut content = Vec::new();
+    let (file, length) = opened(path, limit)?;
     // files of the kernel report no length, and others grow
-    opened(path, limit)?.take(limit.saturating_add(1)).read_to_end(&mut content)?;
+    let mut content = Vec::with_capacity(usize::try_from(length).unwrap_or(0) + 1);
+    file.take(limit.saturating_add(1)).read_to_end(&mut content)?;
     if content.len() as u64 > limit { Err(too_long(limit)) } else { Ok(content) }
 }
 
-fn opened(path: &Path, limit: u64) -> io::Result<fs::File> {
+/// An open file and its length.
+fn opened(path: &Path, limit: u64) -> io::Result<(fs::File, u64)> {
     // checked before it is opened, which has side effects on some devices
     check_within(&fs::metadata(path)?, limit)?;
     // checked again: another file may have replaced it; a pipe is opened without waiting and then refused
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
     let file = fs::File::from(noted(rustix::fs::open(path, flags, Mode::empty()).map_err(io::Error::from))?);
-    check_within(&file.metadata()?, limit)?;
-    Ok(file)
+    let metadata = file.metadata()?;
+    check_within(&metadata, limit)?;
+    Ok((file, metadata.len()))
 }
 
 fn too_long(limit: u64) -> io::Error {

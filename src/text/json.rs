@@ -1,8 +1,9 @@
-//! JSON of functions and AWS, read without copies: values are slices of the document.
+//! JSON that a function or AWS wrote, read where it lies: values are slices of the document.
 //!
-//! A response may have several megabytes and any shape. `serde_json` unescapes a text into a buffer that doubles as it
-//! grows and keeps a byte for each level of nesting; here nothing is copied until a caller asks for a text, and nesting
-//! costs a bit a level.
+//! An answer may be several megabytes and is not trusted to have a useful shape. `serde_json` unescapes a text into a
+//! buffer that doubles as it grows and keeps a byte for each level of nesting; here nothing is copied until a caller
+//! asks for a text, and nesting costs a bit a level. `backend/lambda/answer` reads functions' answers with it, and
+//! all who read an error of AWS take its members from here.
 
 mod scanner;
 #[cfg(test)]
@@ -15,7 +16,7 @@ pub use self::{
     text::JsonText,
 };
 
-/// A valid value of a document, without blanks around it.
+/// A value of a document, known to be sound JSON, without blanks around it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Json<'a>(&'a str);
 
@@ -30,7 +31,7 @@ pub enum JsonKind {
 }
 
 impl<'a> Json<'a> {
-    /// Reads a document to its end and passes each member of its object to `visit`; false if it is no object.
+    /// Reads a document to its end and hands each member of the object that it is to `visit`; false if it is no object.
     ///
     /// # Errors
     /// The document is not JSON.
@@ -41,18 +42,17 @@ impl<'a> Json<'a> {
         let mut scanner = Scanner::of(document);
         let is_object = scanner.enter(b'{');
         if is_object {
-            while let Some((name, value)) = scanner.member()? {
+            while let Some((name, value)) = scanner.member() {
                 visit(name, value);
             }
         } else {
-            scanner.value()?;
+            scanner.value();
         }
-        scanner.end()?;
-        Ok(is_object)
+        scanner.end().map(|()| is_object)
     }
 
-    /// The members of these names in a document that is an object, in the order of `names`; of a duplicate name the last
-    /// counts. All are `None` in any other document.
+    /// The members of this name in a document that is an object, in the order of `names`; of a name that is there twice
+    /// the last counts. All are `None` in a document that is something else.
     pub fn members<const COUNT: usize>(document: &'a str, names: [&str; COUNT]) -> [Option<Self>; COUNT] {
         let mut found = [None; COUNT];
         let read = Self::visit(document, |name, value| {
@@ -65,19 +65,31 @@ impl<'a> Json<'a> {
 
     /// The members of an object in their order; of another value there are none.
     pub fn each_member(self) -> impl Iterator<Item = (JsonText<'a>, Self)> {
-        Scanner::items(self, b'{', Scanner::member)
+        let mut scanner = Scanner::of_value(self);
+        let mut is_over = !scanner.enter(b'{');
+        std::iter::from_fn(move || {
+            let member = if is_over { None } else { scanner.member() };
+            is_over = member.is_none();
+            member
+        })
     }
 
     /// The elements of an array; of another value there are none.
     pub fn each_element(self) -> impl Iterator<Item = Self> {
-        Scanner::items(self, b'[', Scanner::element)
+        let mut scanner = Scanner::of_value(self);
+        let mut is_over = !scanner.enter(b'[');
+        std::iter::from_fn(move || {
+            let element = if is_over { None } else { scanner.element() };
+            is_over = element.is_none();
+            element
+        })
     }
 
     pub fn written(self) -> &'a str {
         self.0
     }
 
-    /// The kind, by the first byte.
+    /// Its kind, which its first byte tells.
     pub fn kind(self) -> JsonKind {
         match self.0.as_bytes().first() {
             Some(b'{') => JsonKind::Object,
@@ -90,7 +102,7 @@ impl<'a> Json<'a> {
     }
 
     pub fn text(self) -> Option<JsonText<'a>> {
-        self.0.strip_prefix('"')?.strip_suffix('"').map(JsonText)
+        self.0.strip_prefix('"')?.strip_suffix('"').map(JsonText::of_written)
     }
 
     pub fn boolean(self) -> Option<bool> {

@@ -7,7 +7,7 @@ use actix_http::{
     header::{HeaderMap, HeaderName, HeaderValue},
 };
 use apigw_invoker::{
-    backend::{self, Backend, verdict::Verdict},
+    backend::{self, Backend, Verdict},
     client::{ReplyBody, UpstreamReply},
     message::{
         error::ErrorKind,

@@ -1,8 +1,7 @@
-//! A failure of AWS's own on the way to the function, as an error in the log (`api_gateway.rs` asks here from
-//! `Backend::reply`).
+//! Log note about a 5xx response that API Gateway generated itself.
 //!
-//! The API's function may answer with any status of 500 and above; what has AWS's error type is API Gateway's
-//! own answer (Amazon API Gateway developer guide, gateway response types).
+//! The function behind the API may return any 5xx status too; a response with `x-amzn-ErrorType` is API
+//! Gateway's own (API Gateway developer guide, "Gateway response types").
 
 use actix_http::StatusCode;
 use log::Level;
@@ -15,7 +14,7 @@ use crate::{
     message::log_note::LogNote,
 };
 
-/// The line about a failure of AWS's own; `None` for any other answer.
+/// `None` for any other response.
 pub fn note(upstream: &UpstreamReply) -> Option<LogNote> {
     if !upstream.status.is_server_error() {
         return None;

@@ -1,7 +1,7 @@
-//! AWS's refusal of a signature, made fit for the client.
+//! Removes the explanation of a signature mismatch from a response of API Gateway.
 //!
-//! API Gateway explains a mismatch, and `signing/explanation.rs` tells the explanation from the rest
-//! (`api_gateway.rs` asks here from `Backend::reply`).
+//! The explanation contains the canonical request with query and session token, so the client must not see
+//! it; it goes to the debug log. `signing/explanation.rs` finds it in the message.
 
 use actix_http::header;
 use bytes::Bytes;
@@ -16,35 +16,35 @@ use crate::{
 
 const SIGNATURE: &str = "InvalidSignatureException";
 const DENIED: &str = "AccessDeniedException";
-/// A refusal is a few kilobytes: the canonical request is told twice at most.
-const LONGEST: u64 = 256 << 10;
-/// API Gateway's own words for most refusals.
+/// A refusal has a few kilobytes: it contains the canonical request twice at most.
+const MAX_REFUSAL: u64 = 256 << 10;
+/// API Gateway's body of most refusals.
 const FORBIDDEN: &str = r#"{"message":"Forbidden"}"#;
 
-/// A refusal has to be read before it is passed on.
+/// Refusals of a signature are buffered, all other responses streamed.
 pub fn reply_mode(upstream: &UpstreamReply) -> ReplyMode {
     if upstream.is_refusal_for(SIGNATURE) {
-        ReplyMode::Collected { limit: LONGEST }
+        ReplyMode::Collected { limit: MAX_REFUSAL }
     } else {
         ReplyMode::Streamed
     }
 }
 
-/// Denied access has two causes that the body alone tells apart (`diagnosis/denial.rs`). A long body is none of
-/// API Gateway's, and passes as it arrives.
+/// `AccessDeniedException` has two causes that only the body distinguishes (`diagnosis/denial.rs`). API
+/// Gateway never sends a long body, so a long one is streamed.
 pub fn reply_mode_unsigned(upstream: &UpstreamReply) -> ReplyMode {
     let is_short = match &upstream.body {
-        ReplyBody::Stream(body) => body.length().is_some_and(|length| length <= LONGEST),
+        ReplyBody::Stream(body) => body.length().is_some_and(|length| length <= MAX_REFUSAL),
         _ => false,
     };
     if is_short && upstream.is_refusal_for(DENIED) {
-        ReplyMode::Collected { limit: LONGEST }
+        ReplyMode::Collected { limit: MAX_REFUSAL }
     } else {
         ReplyMode::Streamed
     }
 }
 
-/// Takes the explanation out of a refusal, into the notes. What is no refusal stays as it is.
+/// Moves the explanation from a refusal into the returned notes. Any other response is unchanged.
 pub fn without_explanation(upstream: &mut UpstreamReply) -> Vec<LogNote> {
     if !upstream.is_refusal_for(SIGNATURE) {
         return Vec::new();
@@ -56,7 +56,7 @@ pub fn without_explanation(upstream: &mut UpstreamReply) -> Vec<LogNote> {
         Ok(text) if !is_encoded => text,
         Err(_) if !is_encoded && !is_in(body) => return notes,
         _ => {
-            // nobody can say what is in it
+            // the body cannot be searched for the explanation
             upstream.headers.remove(header::CONTENT_ENCODING);
             upstream.body = ReplyBody::Whole(Bytes::from_static(FORBIDDEN.as_bytes()));
             return notes;
@@ -69,7 +69,7 @@ pub fn without_explanation(upstream: &mut UpstreamReply) -> Vec<LogNote> {
             notes.extend(explanation.map(|text| LogNote { level: Level::Debug, text }));
             serde_json::json!({ "message": sentence }).to_string()
         }
-        // JSON of another shape would be JSON no more
+        // cutting JSON of another shape would break it
         None if text.trim_start().starts_with(['{', '[', '"']) => FORBIDDEN.to_owned(),
         None => before.to_owned(),
     };
@@ -114,7 +114,7 @@ mod tests {
         let body = serde_json::json!({ "message": EXPLAINED }).to_string();
         for kind in ["InvalidSignatureException", "InvalidSignatureException:http://internal.amazon.com/x"] {
             let mut reply = refusal(kind, &body);
-            assert_eq!(reply_mode(&reply), ReplyMode::Collected { limit: LONGEST });
+            assert_eq!(reply_mode(&reply), ReplyMode::Collected { limit: MAX_REFUSAL });
             let notes = without_explanation(&mut reply);
             assert_eq!(text(&reply), r#"{"message":"No match."}"#);
             assert_eq!(notes.len(), 1);

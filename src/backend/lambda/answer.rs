@@ -1,9 +1,9 @@
-//! What becomes of an answer of the Lambda API.
+//! Converts a response of the Lambda API into the client's response.
 //!
-//! `lambda.rs` asks [`reply_mode`] when the head is here, and [`reply`] when as much of the body is as that said.
-//! Four things can have come: a refusal of the API (`refusal.rs`), the news that the function failed
-//! (`function_error.rs`), an answer that says status and headers itself (`proxy_integration.rs`), or one that
-//! passes as it is, but for `empty_arrays.rs` on request. `proxy/reply.rs` sends the result to the client.
+//! [`reply_mode`] decides by the head how much of the body is read before [`reply`] is called. The response
+//! is one of four: a refusal by the API (`refusal.rs`), a function error (`function_error.rs`), a response
+//! object with status and headers (`proxy_integration.rs`), or a body that is passed on, unchanged or through
+//! `empty_arrays.rs`.
 
 mod empty_arrays;
 mod function_error;
@@ -30,14 +30,15 @@ use crate::{
     settings::{AnswerSettings, EmptyArraysMode, InvocationType, InvokeMode},
 };
 
-/// A refusal is one sentence, or two canonical requests.
-const LONGEST_REFUSAL: u64 = 64 << 10;
-/// The API's own limit is 6,291,556 bytes (Lambda quotas); here it only has to end somewhere.
-const LONGEST_ANSWER: u64 = 8 << 20;
-/// Characters that are quoted of what a function wrote.
-const LONGEST_QUOTE: usize = 100;
+/// A refusal is one sentence, or contains the canonical request twice.
+const MAX_REFUSAL: u64 = 64 << 10;
+/// Above the API's own limit of 6,291,556 bytes (Lambda quotas).
+const MAX_ANSWER: u64 = 8 << 20;
+/// Maximum length of a quotation from the function's output, in characters.
+const MAX_QUOTE: usize = 100;
+/// Default content type of a streamed response, as with Function URLs.
+const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
-/// How much of the answer's body has to be here before anything can be said.
 pub fn reply_mode(
     settings: AnswerSettings,
     invocation_type: InvocationType,
@@ -45,10 +46,10 @@ pub fn reply_mode(
     upstream: &UpstreamReply,
 ) -> ReplyMode {
     if is_refusal(upstream.status) {
-        return ReplyMode::Truncated { limit: LONGEST_REFUSAL };
+        return ReplyMode::Truncated { limit: MAX_REFUSAL };
     }
     if invocation_type != InvocationType::RequestResponse {
-        // nothing of a function's comes with 202 and 204
+        // 202 and 204 contain no output of the function
         return ReplyMode::Streamed;
     }
     let failed = upstream.headers.contains_key(FUNCTION_ERROR);
@@ -59,16 +60,16 @@ pub fn reply_mode(
                 || settings.empty_arrays_mode == EmptyArraysMode::Legacy
                 || failed && settings.unhandled_status.is_some() =>
         {
-            ReplyMode::Collected { limit: LONGEST_ANSWER }
+            ReplyMode::Collected { limit: MAX_ANSWER }
         }
         InvokeMode::Buffered => ReplyMode::Streamed,
     }
 }
 
-/// Turns what the Lambda API sent into the answer for the client.
+/// Converts the response.
 ///
 /// # Errors
-/// The API refused the call, or the function's answer is not what the mode demands.
+/// The API refused the call, or the function's response is invalid for the route's mode.
 pub fn reply(
     settings: AnswerSettings,
     invocation_type: InvocationType,
@@ -80,21 +81,22 @@ pub fn reply(
     let reply = if is_refusal(upstream.status) {
         refusal::reply(settings.preserve_lambda_api_error_code, &upstream)
     } else if invocation_type == InvocationType::RequestResponse {
-        functions_reply(settings, invoke_mode, upstream)
+        function_reply(settings, invoke_mode, upstream)
     } else {
         Ok(unchanged(upstream))
     };
-    match reply {
-        Ok(mut reply) => {
-            reply.notes.extend(log_tail);
+    match (log_tail, reply) {
+        (None, reply) => reply,
+        (Some(log_tail), Ok(mut reply)) => {
+            reply.notes.push(log_tail);
             Ok(reply)
         }
-        Err(error) => Err(error.with_notes(log_tail)),
+        (log_tail, Err(error)) => Err(error.with_notes(log_tail)),
     }
 }
 
-/// What the function said, or that it failed.
-fn functions_reply(
+/// Converts the output or the error of the function.
+fn function_reply(
     settings: AnswerSettings,
     invoke_mode: InvokeMode,
     mut upstream: UpstreamReply,
@@ -111,13 +113,13 @@ fn functions_reply(
     {
         *body = changed;
     }
-    if invoke_mode == InvokeMode::ResponseStream {
-        name_bytes(&mut upstream.headers);
+    if invoke_mode == InvokeMode::ResponseStream && !upstream.headers.contains_key(header::CONTENT_TYPE) {
+        upstream.headers.insert(header::CONTENT_TYPE, BYTES);
     }
     Ok(unchanged(upstream))
 }
 
-/// Whether the API refused the call. It knows no redirects: what is no success is a refusal.
+/// True for every status but success: the Invoke API has no redirects.
 fn is_refusal(status: StatusCode) -> bool {
     status.as_u16() >= 300
 }
@@ -127,21 +129,14 @@ fn unchanged(upstream: UpstreamReply) -> ClientReply {
     ClientReply { status, headers, body, length: None, notes: Vec::new() }
 }
 
-/// Takes the end of the function's log out of the answer, into ours.
+/// Moves the end of the function's log from the response into a note.
 fn take_log_tail(headers: &mut HeaderMap) -> Option<LogNote> {
     let encoded = headers.remove(LOG_RESULT).next()?;
     log_tail(encoded.as_bytes())
 }
 
-/// The type of a stream is the function's to say; if it does not, it is what a Function URL would call it.
-fn name_bytes(headers: &mut HeaderMap) {
-    if !headers.contains_key(header::CONTENT_TYPE) {
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-    }
-}
-
-/// The body of an answer whose status somebody else chose: some have none (RFC 9110, 15.3.5, 15.3.6, 15.4.5).
-/// `length` is what the function says of it, which a 304 may tell (RFC 9110, 8.6).
+/// Drops the body where the status allows none (RFC 9110, 15.3.5, 15.3.6, 15.4.5). `length` is the length
+/// that the function stated, which a 304 may contain (RFC 9110, 8.6).
 fn body_for(status: StatusCode, body: ReplyBody, length: Option<u64>) -> ReplyBody {
     match status {
         StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT => ReplyBody::None { length: None },
@@ -150,7 +145,7 @@ fn body_for(status: StatusCode, body: ReplyBody, length: Option<u64>) -> ReplyBo
     }
 }
 
-/// The function's answer is not what the route's mode demands, for this reason.
+/// The error for a function's response that is invalid for the route's mode.
 fn invalid(cause: impl Into<String>) -> ProxyError {
     ProxyError::new(ErrorKind::FunctionResponseInvalid, cause.into())
 }

@@ -1,7 +1,6 @@
-//! The event that a function is given: the client's request as JSON, in one of three shapes.
+//! Builds the event of a function from the client's request: JSON in one of three shapes.
 //!
-//! The backend (`lambda.rs`) asks once the body is whole, and sends what comes from here as the body of the
-//! Invoke API's request. No clock, no I/O: the same request gives the same bytes.
+//! No clock, no I/O: the same request gives the same bytes.
 
 mod arguments;
 mod body_arguments;
@@ -9,15 +8,11 @@ mod content_type;
 mod event_body;
 mod forward;
 mod gateway;
-mod grouped;
 mod groups;
 mod headers;
-mod json;
 mod merge;
 mod multipart;
-mod no_arguments;
 mod object;
-mod pairs;
 #[cfg(test)]
 mod samples;
 mod text;
@@ -31,17 +26,17 @@ use crate::{
     settings::PayloadSettings,
 };
 
-/// Makes the event of a request, as JSON of no more than `limit` bytes.
+/// Builds an event of at most `limit` bytes.
 ///
 /// # Errors
-/// The body is not what the mode can carry, or the event would have more.
+/// The mode does not accept the body, or the event is too large.
 pub fn event(
     settings: &PayloadSettings,
     inbound: &InboundRequest,
     limit: u64,
 ) -> Result<Vec<u8>, ProxyError> {
     if matches!(inbound.body, RequestBody::Stream(_)) {
-        // it would be left out in silence; the backend's body mode sees to it that this never happens
+        // never happens, because the backend's body mode is `Buffered`; the event would have no body
         return Err(ProxyError::new(ErrorKind::Internal, "an event is made of a whole body"));
     }
     match settings {

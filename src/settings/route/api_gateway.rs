@@ -1,6 +1,6 @@
 //! The section `api_gateway` of a route: names and defaults are those of APISIX's `aws-lambda` plugin.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -42,7 +42,7 @@ section! {
         /// The credentials that are sent to AWS.
         authorization: Authorization,
         /// Connections, time limits and retries.
-        upstream: UpstreamSettings,
+        upstream: Arc<UpstreamSettings>,
         /// The maximum size of a request body in bytes.
         max_req_body_size: u64,
     }
@@ -104,7 +104,7 @@ section! {
 
     made IamParts {
         /// The source of the credentials.
-        source: CredentialSettings,
+        source: Arc<CredentialSettings>,
         /// The region of the endpoint.
         region: String,
         /// `execute-api`, or `lambda` for Function URLs.
@@ -189,7 +189,7 @@ impl WrittenApiGateway {
         Some(settle(ApiGatewayParts {
             function_uri: function_uri?,
             authorization: authorization?,
-            upstream,
+            upstream: Arc::new(upstream),
             max_req_body_size,
         }))
     }
@@ -258,7 +258,7 @@ impl WrittenIam {
             KeyNames { prefix: "", key: "accesskey", secret: "secretkey", session: session_name::DEFAULT };
         let source = self.source.check(names, own, checker);
         let settle = self.settled(checker);
-        Some(settle(IamParts { source: source?, region, service: service? }))
+        Some(settle(IamParts { source: Arc::new(source?), region, service: service? }))
     }
 
     /// The secret access key under either name.
@@ -289,7 +289,7 @@ mod tests {
         let authorization = Authorization {
             apikey: Some("hush-apikey".to_owned().into()),
             iam: Some(Iam {
-                source: CredentialSettings {
+                source: Arc::new(CredentialSettings {
                     origin: CredentialProvider::Keys(Credentials::new(
                         "AKIDEXAMPLE",
                         "hush-secret",
@@ -303,7 +303,7 @@ mod tests {
                     variant: EndpointVariant::default(),
                     metadata: MetadataProtocol::V2,
                     proxy: ProxyRule::Off,
-                },
+                }),
                 region: "us-east-1".into(),
                 service: "execute-api".into(),
             }),

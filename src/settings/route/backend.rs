@@ -7,9 +7,11 @@
 mod api_gateway;
 mod lambda;
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
-use super::{api_gateway::WrittenApiGateway, lambda::WrittenLambda};
+use super::{api_gateway::WrittenApiGateway, lambda::WrittenLambda, shared_parts::SharedParts};
 use crate::settings::{
     ApiGatewaySettings, CredentialSettings, EndpointVariant, LambdaSettings, Scheme, UpstreamSettings,
     process::limits::Limits, source::check::Checker,
@@ -27,7 +29,7 @@ macro_rules! backends {
         /// The settings of a route's backend.
         #[derive(Debug, Clone, PartialEq)]
         pub enum BackendSettings {
-            $($(#[doc = $doc])* $Backend(Box<$Checked>),)*
+            $($(#[doc = $doc])* $Backend(Arc<$Checked>),)*
         }
 
         impl BackendSettings {
@@ -35,6 +37,17 @@ macro_rules! backends {
             pub fn section(&self) -> &dyn BackendSection {
                 match self {
                     $(Self::$Backend(settings) => &**settings,)*
+                }
+            }
+
+            /// Shares equal parts with earlier routes.
+            pub(in crate::settings) fn share_parts(&mut self, shared: &mut SharedParts) {
+                match self {
+                    $(Self::$Backend(settings) => {
+                        if let Some(settings) = Arc::get_mut(settings) {
+                            settings.share_parts(shared);
+                        }
+                    })*
                 }
             }
         }
@@ -50,7 +63,7 @@ macro_rules! backends {
                 require_one(&[$((stringify!($name), self.$name.is_some())),*], checker)?;
                 $(if let Some(written) = self.$name {
                     let checked = written.check(id, limits, &mut checker.at(stringify!($name)));
-                    return checked.map(Box::new).map(BackendSettings::$Backend);
+                    return checked.map(Arc::new).map(BackendSettings::$Backend);
                 })*
                 None
             }

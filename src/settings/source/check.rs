@@ -7,7 +7,7 @@ use super::{
     key_type::KeyType,
     mistake::{Mistake, Mistakes, Place, invalid_value},
     secrecy::Secrecy,
-    tree::{Content, Environment, Node, Notation},
+    tree::{Content, Environment, LinkedFiles, Node, Notation},
 };
 use crate::settings::schema::key_at;
 
@@ -122,19 +122,20 @@ impl<'a> Checker<'a> {
     }
 
     /// Every file that a reference or the path of a PEM file names.
-    pub fn files(&self) -> Vec<PathBuf> {
-        let mut files = Vec::new();
+    pub fn files(&self) -> LinkedFiles {
+        let mut files = LinkedFiles { paths: Vec::new(), is_complete: true };
         self.root.walk(&mut Vec::new(), &mut |path, node| {
-            files.extend(node.file.clone());
+            files.paths.extend(node.file.clone());
             if let (Some(key), Content::Text(text)) = (path.last(), &node.content)
                 && PEM_KEYS.contains(&&**key)
-                && text.starts_with(['/', '.'])
             {
-                files.push(text.into());
+                if text.starts_with(['/', '.']) {
+                    files.paths.push(text.into());
+                } else {
+                    files.is_complete = false;
+                }
             }
         });
-        files.sort();
-        files.dedup();
         files
     }
 

@@ -1,19 +1,26 @@
-//! The files of a settings directory: `default.yaml` (the process) and `routes/*.yaml` (a route in each).
+//! The settings as text: which files there are, before anyone looks inside.
 //!
-//! A mounted ConfigMap has symbolic links and hidden `..data` entries of the kubelet besides.
+//! A settings directory holds `default.yaml` (the process) and `routes/*.yaml` (one route a file). A
+//! mounted ConfigMap looks the same, with symbolic links and hidden `..data` entries of the kubelet's.
+//! `yaml.rs` comes next.
 
-use std::{fs, io, path::Path};
+use std::{
+    collections::HashSet,
+    fs, io,
+    path::{Path, PathBuf},
+};
 
-use super::mistake::{Mistake, Mistakes};
-use crate::settings::NoRoutes;
+use super::mistake::{Mistake, Mistakes, Place};
+use crate::settings::loader::NoRoutes;
 use crate::system::{exhausted::noted, regular_file};
 
-/// The file about the process.
+/// The file of the process's own settings.
 const PROCESS_FILE: &str = "default.yaml";
+/// The directory of the routes.
 const ROUTES_DIRECTORY: &str = "routes";
 
-/// The subject of a document.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// What a document describes.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Subject {
     /// `default.yaml`.
     Process,
@@ -21,27 +28,34 @@ pub enum Subject {
     Route(String),
 }
 
-/// A YAML text and its origin.
+/// One YAML text and where it came from.
 #[derive(Debug, Clone)]
 pub struct Document {
     /// The name that mistakes quote.
     pub source: String,
+    /// What it describes.
     pub subject: Subject,
     /// The YAML.
     pub text: String,
 }
 
 impl Document {
+    /// Whether it describes a route.
     pub fn is_route(&self) -> bool {
-        matches!(self.subject, Subject::Route(_))
+        self.stem().is_some()
     }
 
-    /// A text about the process, for `dev` and tests.
+    /// The stem of a route's file.
+    pub(in crate::settings) fn stem(&self) -> Option<&str> {
+        if let Subject::Route(stem) = &self.subject { Some(stem) } else { None }
+    }
+
+    /// The process's settings as text, for `dev` and tests.
     pub fn process(text: impl Into<String>) -> Self {
         Self { source: PROCESS_FILE.into(), subject: Subject::Process, text: text.into() }
     }
 
-    /// A text about a route, for `dev` and tests.
+    /// A route as text, for `dev` and tests.
     pub fn route(name: &str, text: impl Into<String>) -> Self {
         Self {
             source: format!("{ROUTES_DIRECTORY}/{name}.yaml"),
@@ -51,39 +65,49 @@ impl Document {
     }
 }
 
-/// Reads the files of a settings directory, routes in the order of their names.
-///
-/// Without `default.yaml` the defaults apply; any other file that cannot be read is a mistake.
-pub(in crate::settings) fn read_directory(
-    directory: &Path,
-    no_routes: NoRoutes,
-    mistakes: &mut Mistakes,
-) -> Vec<Document> {
-    let mut documents = Vec::new();
-    if !directory.is_dir() {
-        let problem = "this settings directory does not exist or cannot be read";
-        let mistake = Mistake::of_file(directory, problem);
-        mistakes.push(mistake.expected("a directory with default.yaml and routes/*.yaml"));
-        return documents;
-    }
-    let process = directory.join(PROCESS_FILE);
-    // a dangling symbolic link is a mistake too
-    if process.symlink_metadata().is_ok() {
-        documents.extend(read_file(&process, Subject::Process, mistakes));
-    }
-    refuse_ignored(directory, mistakes);
-    documents.extend(read_routes(&directory.join(ROUTES_DIRECTORY), no_routes, mistakes));
-    documents
+/// A file of `routes/`.
+pub(in crate::settings) struct RouteFile {
+    pub(in crate::settings) path: PathBuf,
+    /// The name without `.yaml`.
+    pub(in crate::settings) stem: String,
 }
 
-/// Refuses files like `default.yml` or `default.toml`: they would be ignored, and the defaults apply.
-fn refuse_ignored(directory: &Path, mistakes: &mut Mistakes) {
+/// Reads `default.yaml`, and reports other files beside it that look like settings. Without the file every default
+/// applies.
+pub(in crate::settings) fn read_process(directory: &Path, mistakes: &mut Mistakes) -> Option<Document> {
+    let process = directory.join(PROCESS_FILE);
+    // a link that leads nowhere is there too
+    let is_there = process.symlink_metadata().is_ok();
+    let document = is_there.then(|| read_file(&process, Subject::Process, mistakes)).flatten();
+    refuse_strangers(directory, mistakes);
+    document
+}
+
+/// True if the path is a directory; otherwise reports a mistake.
+pub(in crate::settings) fn is_directory(directory: &Path, mistakes: &mut Mistakes) -> bool {
+    let is_directory = directory.is_dir();
+    if !is_directory {
+        let problem = "this settings directory does not exist or cannot be read";
+        mistakes.push(
+            Mistake::new(Place::file(directory.display().to_string()), "", problem)
+                .expected("a directory with default.yaml and routes/*.yaml"),
+        );
+    }
+    is_directory
+}
+
+/// A file that looks like settings and is not read, such as `default.yml` or `default.toml`, would leave the
+/// defaults in force.
+fn refuse_strangers(directory: &Path, mistakes: &mut Mistakes) {
     let names = noted(fs::read_dir(directory)).into_iter().flatten().filter_map(Result::ok);
     for path in names.map(|entry| entry.path()) {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if looks_like_settings(&name) && name != PROCESS_FILE {
-            let mistake = Mistake::of_file(&path, "not read");
-            mistakes.push(mistake.expected(format!("{PROCESS_FILE}, or a route in {ROUTES_DIRECTORY}/")));
+            let place = Place::file(path.display().to_string());
+            mistakes.push(
+                Mistake::new(place, "", "not read")
+                    .expected(format!("{PROCESS_FILE}, or a route in {ROUTES_DIRECTORY}/")),
+            );
         }
     }
 }
@@ -96,52 +120,65 @@ fn looks_like_settings(name: &str) -> bool {
     (is_yaml || is_default) && !name.starts_with('.')
 }
 
-fn read_routes(directory: &Path, mut no_routes: NoRoutes, mistakes: &mut Mistakes) -> Vec<Document> {
-    let mut paths = match noted(fs::read_dir(directory)).and_then(Iterator::collect::<io::Result<Vec<_>>>) {
-        Ok(entries) => entries.into_iter().map(|entry| entry.path()).collect::<Vec<_>>(),
+/// The files of `routes/`, in the order of their names.
+pub(in crate::settings) fn route_files(
+    directory: &Path,
+    mut no_routes: NoRoutes,
+    mistakes: &mut Mistakes,
+) -> Vec<RouteFile> {
+    let directory = directory.join(ROUTES_DIRECTORY);
+    let place = || Place::file(directory.display().to_string());
+    let mut names = match noted(fs::read_dir(&directory)).and_then(Iterator::collect::<io::Result<Vec<_>>>) {
+        Ok(entries) => entries.into_iter().map(|entry| entry.file_name()).collect::<Vec<_>>(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            // a volume that is not mounted: who removes the last route leaves the directory
+            // nobody removes a route so: a volume is not mounted
             no_routes = NoRoutes::Refused;
             Vec::new()
         }
         Err(error) => {
-            mistakes.push(Mistake::of_file(directory, format!("cannot be read: {error}")));
+            mistakes.push(Mistake::new(place(), "", format!("cannot be read: {error}")));
             return Vec::new();
         }
     };
-    paths.sort();
-    let mut documents: Vec<Document> = Vec::new();
-    for path in paths {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    names.sort_unstable();
+    let (mut files, mut stems) = (Vec::with_capacity(names.len()), HashSet::new());
+    for name in names {
+        let (path, name) = (directory.join(&name), name.to_string_lossy());
         // the kubelet's `..data`, editors' `.x.swp`, `x~` and `#x#`
         if name.starts_with(['.', '#']) || name.ends_with('~') {
             continue;
         }
-        let Some(stem) = name.strip_suffix(".yaml").or_else(|| name.strip_suffix(".yml")) else {
-            let mistake = Mistake::of_file(&path, "not a route file");
-            mistakes.push(mistake.expected("a name that ends in .yaml"));
-            continue;
-        };
-        let subject = Subject::Route(stem.to_owned());
-        if documents.iter().any(|document| document.subject == subject) {
-            let mistake = Mistake::of_file(&path, "duplicate route name, another file has the same");
-            mistakes.push(mistake.expected("one of .yaml and .yml"));
-        } else {
-            documents.extend(read_file(&path, subject, mistakes));
+        let mistake = |problem| Mistake::new(Place::file(path.display().to_string()), "", problem);
+        match name.strip_suffix(".yaml").or_else(|| name.strip_suffix(".yml")) {
+            Some(stem) if stems.contains(stem) => mistakes.push(
+                mistake("duplicate route name, another file has the same").expected("one of .yaml and .yml"),
+            ),
+            Some(stem) => {
+                let stem = stem.to_owned();
+                stems.insert(stem.clone());
+                files.push(RouteFile { path, stem });
+            }
+            None => mistakes.push(mistake("not a route file").expected("a name that ends in .yaml")),
         }
     }
-    if documents.is_empty() && mistakes.is_empty() && no_routes == NoRoutes::Refused {
-        let mistake = Mistake::of_file(directory, "there is no route");
-        mistakes.push(mistake.expected("at least one file NAME.yaml"));
+    if files.is_empty() && mistakes.is_empty() && no_routes == NoRoutes::Refused {
+        mistakes.push(Mistake::new(place(), "", "there is no route").expected("at least one file NAME.yaml"));
     }
-    documents
+    files
+}
+
+impl RouteFile {
+    pub(in crate::settings) fn read(&self, mistakes: &mut Mistakes) -> Option<Document> {
+        read_file(&self.path, Subject::Route(self.stem.clone()), mistakes)
+    }
 }
 
 fn read_file(path: &Path, subject: Subject, mistakes: &mut Mistakes) -> Option<Document> {
+    let source = path.display().to_string();
     match regular_file::read_settings(path) {
-        Ok(text) => Some(Document { source: path.display().to_string(), subject, text }),
+        Ok(text) => Some(Document { source, subject, text }),
         Err(error) => {
-            mistakes.push(Mistake::of_file(path, format!("cannot be read: {error}")));
+            mistakes.push(Mistake::new(Place::file(source), "", format!("cannot be read: {error}")));
             None
         }
     }

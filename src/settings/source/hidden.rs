@@ -48,22 +48,20 @@ impl PartialEq for HiddenText {
 }
 
 impl Hidden {
-    /// The secret texts of the routes in a tree.
-    pub(in crate::settings) fn in_tree(tree: &Node) -> Self {
-        let mut found = Self::default();
+    /// Adds the secret texts of the routes in a tree.
+    pub(in crate::settings) fn add_tree(&mut self, tree: &Node) {
         if let Some(routes) = tree.child(ROUTES) {
             routes.walk(&mut vec![ROUTES.to_owned()], &mut |path, node| match &node.content {
                 // a word, not a secret
                 Content::Text(text) if text == OFF && path.last().is_some_and(|key| key == "proxy_url") => {}
                 Content::Text(text) => {
-                    found.add(text, node.notation == Notation::Reference, Secrecy::of_key(path));
+                    self.add(text, node.notation == Notation::Reference, Secrecy::of_key(path));
                 }
-                Content::Integer(number) => found.add_number(&number.to_string(), Secrecy::of_key(path)),
-                Content::Float(number) => found.add_number(&number.to_string(), Secrecy::of_key(path)),
+                Content::Integer(number) => self.add_number(&number.to_string(), Secrecy::of_key(path)),
+                Content::Float(number) => self.add_number(&number.to_string(), Secrecy::of_key(path)),
                 Content::Null | Content::Boolean(_) | Content::List(_) | Content::Table(_) => {}
             });
         }
-        found
     }
 
     /// Adds a number of a secret table such as `body`.

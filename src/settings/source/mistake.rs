@@ -1,21 +1,22 @@
-//! Mistakes in the settings, each with its place, cause and cure.
+//! What is wrong with the settings, said so that the operator can mend it at once.
 //!
-//! Every stage of reading adds to one [`Mistakes`] and continues after a mistake.
+//! Every stage of reading settings adds to one [`Mistakes`]; nothing stops at the first. `process.rs`
+//! prints them and exits with 78 (`EX_CONFIG` of sysexits).
 
-use std::{collections::HashSet, fmt, path::Path};
+use std::{collections::HashSet, fmt, sync::Arc};
 
 /// Where a value of the settings was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     /// A file as the operator named it, or `environment variable NAME`.
-    pub source: String,
-    /// The line in that file, counted from 1; `None` for the environment or a whole file.
+    pub source: Arc<str>,
+    /// The line in that file, counted from 1; none for the environment or a whole file.
     pub line: Option<usize>,
 }
 
 impl Place {
     /// A whole file or directory.
-    pub fn file(source: impl Into<String>) -> Self {
+    pub fn file(source: impl Into<Arc<str>>) -> Self {
         Self { source: source.into(), line: None }
     }
 }
@@ -29,38 +30,37 @@ impl fmt::Display for Place {
     }
 }
 
-/// One mistake. It quotes no value that may be a secret.
+/// One mistake: where, at which key, what is wrong, what was expected, and the nearest right word.
+///
+/// Values are quoted only where they cannot be a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mistake {
+    /// File and line.
     pub place: Place,
     /// The key's path inside its file, such as `api_gateway.timeout`; empty for the file itself.
     pub key: String,
-    /// The cause, as one clause.
+    /// What is wrong, as one clause.
     pub problem: String,
-    /// The valid values or the cure.
+    /// What would have been right.
     pub expected: Option<String>,
-    /// The known word that is most similar to an unknown one.
+    /// The known word that is nearest to an unknown one.
     pub nearest: Option<String>,
 }
 
 impl Mistake {
+    /// A mistake without an expectation.
     pub fn new(place: Place, key: impl Into<String>, problem: impl Into<String>) -> Self {
         Self { place, key: key.into(), problem: problem.into(), expected: None, nearest: None }
     }
 
-    /// A mistake about a whole file or directory.
-    pub fn of_file(path: &Path, problem: impl Into<String>) -> Self {
-        Self::new(Place::file(path.display().to_string()), "", problem)
-    }
-
-    /// Adds the valid values or the cure.
+    /// Adds what would have been right.
     #[must_use]
     pub fn expected(mut self, expected: impl Into<String>) -> Self {
         self.expected = Some(expected.into());
         self
     }
 
-    /// Adds the known words and, if one is similar to `word`, proposes it.
+    /// Adds the known words and, where one of them is close to `word`, proposes it.
     #[must_use]
     pub fn one_of(mut self, word: &str, known: &[&str]) -> Self {
         let mut sorted = known.to_vec();
@@ -92,14 +92,14 @@ impl fmt::Display for Mistake {
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Mistakes {
     found: Vec<Mistake>,
-    /// Their files and keys, for fast lookups.
-    known: HashSet<(String, String)>,
-    /// Warnings about valid but unwise values.
+    /// The files and keys of those, since there may be thousands.
+    known: HashSet<(Arc<str>, String)>,
+    /// Warnings about values that are valid and unwise.
     warnings: Vec<Mistake>,
 }
 
 impl Mistakes {
-    /// Adds a mistake, unless the same key has one already: the second is a consequence of the first.
+    /// Adds one, unless something is already wrong with the same key: what follows from that is no news.
     pub fn push(&mut self, mistake: Mistake) {
         let place = (mistake.place.source.clone(), mistake.key.clone());
         if self.known.insert(place) || mistake.key.is_empty() {
@@ -107,9 +107,19 @@ impl Mistakes {
         }
     }
 
-    /// Adds a warning, which is no mistake.
+    /// Adds a warning, which keeps nothing from being taken.
     pub fn warn(&mut self, warning: Mistake) {
         self.warnings.push(warning);
+    }
+
+    /// The warnings so far.
+    pub fn warned(&self) -> &[Mistake] {
+        &self.warnings
+    }
+
+    /// The number of mistakes so far.
+    pub fn count(&self) -> usize {
+        self.found.len()
     }
 
     /// The warnings, a sentence each.
@@ -117,16 +127,17 @@ impl Mistakes {
         self.warnings.iter().map(Mistake::to_string).collect()
     }
 
-    /// Whether a key of a file has a mistake.
+    /// Whether something is wrong with a key of a file.
     pub fn has_error(&self, source: &str, key: &str) -> bool {
-        self.known.contains(&(source.to_owned(), key.to_owned()))
+        !self.known.is_empty() && self.known.contains(&(source.into(), key.to_owned()))
     }
 
-    /// Whether there is no mistake; warnings do not count.
+    /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.found.is_empty()
     }
 
+    /// All of them.
     pub fn iter(&self) -> std::slice::Iter<'_, Mistake> {
         self.found.iter()
     }
@@ -166,12 +177,12 @@ impl fmt::Display for Mistakes {
 
 impl std::error::Error for Mistakes {}
 
-/// The cause of a value that cannot be parsed, quoted if it may be shown.
+/// The problem of a value that cannot be read, quoted if it may be shown.
 pub(super) fn invalid_value(text: Option<&str>) -> String {
     text.map_or_else(|| "invalid value".to_owned(), |text| format!("invalid value `{text}`"))
 }
 
-/// The known word most similar to `word`, if it is similar enough.
+/// The known word closest to `word`, unless even that is another word altogether.
 fn nearest(word: &str, known: &[&str]) -> Option<String> {
     known
         .iter()
@@ -186,7 +197,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mistake_has_place_key_problem_nearest_word_and_expectation() {
+    fn a_mistake_says_place_key_problem_nearest_word_and_expectation() {
         let place = Place { source: "routes/hello.yaml".into(), line: Some(4) };
         let mistake = Mistake::new(place, "api_gateway.timout", "unknown key")
             .one_of("timout", &["timeout", "keepalive", "function_uri"]);

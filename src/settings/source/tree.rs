@@ -23,6 +23,14 @@ pub struct Node {
     pub file: Option<PathBuf>,
 }
 
+/// The files that the values of a tree name.
+#[derive(Debug, Clone)]
+pub struct LinkedFiles {
+    pub paths: Vec<PathBuf>,
+    /// False if a value names a file by a path that begins with neither `/` nor `.`.
+    pub is_complete: bool,
+}
+
 /// The notation of a value, which decides how strictly it is read and whether it may be quoted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Notation {
@@ -57,6 +65,11 @@ impl Node {
         }
     }
 
+    /// A table with one child.
+    pub fn with_child(key: &str, child: Self) -> Self {
+        Self { content: Content::Table(BTreeMap::from([(key.to_owned(), child)])), ..Self::empty() }
+    }
+
     /// Visits the node and all below it, each with its path.
     pub fn walk<'n>(&'n self, path: &mut Vec<String>, visit: &mut impl FnMut(&[String], &'n Self)) {
         visit(path, self);
@@ -79,6 +92,14 @@ impl Node {
             Content::List(list) => list.get(&key.parse().ok()?),
             _ => None,
         }
+    }
+
+    /// The node at a path of tables.
+    pub fn descendant_mut(&mut self, path: &[String]) -> Option<&mut Self> {
+        path.iter().try_fold(self, |node, key| match &mut node.content {
+            Content::Table(table) => table.get_mut(key),
+            _ => None,
+        })
     }
 
     /// The node at a path, or its nearest ancestor that was written.
@@ -110,6 +131,22 @@ impl Node {
             Content::List(list) if rest.is_empty() => list.remove(&first.parse().ok()?),
             Content::List(list) => list.get_mut(&first.parse().ok()?)?.remove(rest),
             _ => None,
+        }
+    }
+
+    /// Replaces values by those of another tree, and merges tables that both have.
+    pub fn override_with(&mut self, other: Self) {
+        match (&mut self.content, other.content) {
+            (Content::Table(own), Content::Table(others)) => {
+                for (key, node) in others {
+                    match own.get_mut(&key) {
+                        Some(existing) => existing.override_with(node),
+                        None => drop(own.insert(key, node)),
+                    }
+                }
+            }
+            (_, table @ Content::Table(_)) => self.content = table,
+            (_, content) => *self = Self { content, ..other },
         }
     }
 

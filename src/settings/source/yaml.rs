@@ -1,19 +1,26 @@
-//! YAML of a settings file, parsed into values of the `config` crate, each with its document and line as its origin.
+//! YAML of a settings file, parsed into nodes of the settings' tree, each with its line.
 //!
 //! The reader takes the parser's events one by one and counts before it builds: a few bytes of nested lists overflow
 //! the stack of a recursive reader, and a few bytes of nested aliases fill the memory. YAML without a meaning in
 //! settings (a second document, merge keys, a list as a key) is refused with its line.
 
-use std::{collections::HashMap, iter};
+use std::{
+    collections::{BTreeMap, HashMap},
+    iter,
+    sync::Arc,
+};
 
-use config::{Map, Value, ValueKind};
 use yaml_rust2::{
     Event, ScanError, Yaml, YamlLoader,
     parser::{MarkedEventReceiver as _, Parser, Tag},
     scanner::{Marker, TScalarStyle},
 };
 
-use super::shown_key;
+use super::{
+    mistake::Place,
+    shown_key,
+    tree::{Content, Node, Notation},
+};
 
 /// Levels of lists and tables. The settings have eight, and `body` takes JSON.
 pub const MAX_LEVELS: usize = 32;
@@ -31,10 +38,9 @@ const MAX_DUPLICATES: usize = 100;
 const PARSER_LEVELS: &str = "recursion limit exceeded";
 
 /// A parsed document.
-#[derive(Debug, Default)]
 pub struct ParsedYaml {
-    /// The table of its keys; null for a document without any.
-    pub root: Value,
+    /// The table of its keys, empty for a document without any.
+    pub root: Node,
     /// Duplicate keys by their paths, with the line of the second.
     pub duplicates: Vec<(String, usize)>,
 }
@@ -78,30 +84,24 @@ impl From<ScanError> for YamlError {
     }
 }
 
-/// Parses the document with this index.
+/// Parses a text of the file `source`.
 ///
 /// # Errors
 /// The first reason why the text is refused.
-pub fn parse(text: &str, document: usize) -> Result<ParsedYaml, YamlError> {
+pub fn parse(text: &str, source: &Arc<str>) -> Result<ParsedYaml, YamlError> {
     // the parser takes a byte order mark (YAML 1.2.2, 5.2) for a part of the first key
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     check_characters(text)?;
-    let mut reader = YamlReader { document, ..YamlReader::default() };
+    let mut reader = YamlReader::new(source);
     let mut parser = Parser::new_from_str(text);
     loop {
         // `Parser::load` recurses for each level without a limit
         let (event, mark) = parser.next_token()?;
         if event == Event::StreamEnd {
-            return Ok(reader.parsed);
+            return Ok(ParsedYaml { root: reader.root, duplicates: reader.duplicates });
         }
         reader.take(event, mark)?;
     }
-}
-
-/// The document and the line in a value's origin.
-pub fn document_and_line(origin: &str) -> Option<(usize, usize)> {
-    let (document, line) = origin.split_once(':')?;
-    Some((document.parse().ok()?, line.parse().ok()?))
 }
 
 /// The size of a value with all that is below it.
@@ -112,7 +112,6 @@ struct NodeSize {
 }
 
 /// A list or table whose end has not been read.
-#[derive(Debug)]
 struct OpenNode {
     anchor: usize,
     line: usize,
@@ -121,29 +120,39 @@ struct OpenNode {
     items: OpenItems,
 }
 
-#[derive(Debug)]
 enum OpenItems {
-    List(Vec<Value>),
+    List(BTreeMap<usize, Node>),
     Table {
-        entries: Map<String, Value>,
+        entries: BTreeMap<String, Node>,
         /// The key whose value comes next, and its line.
         key: Option<(String, usize)>,
     },
 }
 
-#[derive(Debug, Default)]
-struct YamlReader {
-    /// Its index.
-    document: usize,
-    parsed: ParsedYaml,
+struct YamlReader<'s> {
+    source: &'s Arc<str>,
+    root: Node,
+    duplicates: Vec<(String, usize)>,
     open: Vec<OpenNode>,
-    anchors: HashMap<usize, (ValueKind, NodeSize)>,
+    anchors: HashMap<usize, (Content, NodeSize)>,
     size: NodeSize,
     /// A document has begun.
     has_begun: bool,
 }
 
-impl YamlReader {
+impl<'s> YamlReader<'s> {
+    fn new(source: &'s Arc<str>) -> Self {
+        Self {
+            source,
+            root: Node { place: Place::file(Arc::clone(source)), ..Node::empty() },
+            duplicates: Vec::new(),
+            open: Vec::new(),
+            anchors: HashMap::new(),
+            size: NodeSize::default(),
+            has_begun: false,
+        }
+    }
+
     fn take(&mut self, event: Event, mark: Marker) -> Result<(), YamlError> {
         match event {
             Event::DocumentStart if self.has_begun => {
@@ -176,15 +185,15 @@ impl YamlReader {
                 self.count(size, mark)?;
                 self.close(kind, 0, mark.line(), self.size);
             }
-            Event::SequenceStart(anchor, _) => self.open(anchor, OpenItems::List(Vec::new()), mark)?,
+            Event::SequenceStart(anchor, _) => self.open(anchor, OpenItems::List(BTreeMap::new()), mark)?,
             Event::MappingStart(anchor, _) => {
-                self.open(anchor, OpenItems::Table { entries: Map::new(), key: None }, mark)?;
+                self.open(anchor, OpenItems::Table { entries: BTreeMap::new(), key: None }, mark)?;
             }
             Event::SequenceEnd | Event::MappingEnd => {
                 if let Some(OpenNode { anchor, line, size_before, items }) = self.open.pop() {
                     let kind = match items {
-                        OpenItems::List(items) => ValueKind::Array(items),
-                        OpenItems::Table { entries, .. } => ValueKind::Table(entries),
+                        OpenItems::List(items) => Content::List(items),
+                        OpenItems::Table { entries, .. } => Content::Table(entries),
                     };
                     self.close(kind, anchor, line, size_before);
                 }
@@ -212,14 +221,14 @@ impl YamlReader {
         }
         let size = NodeSize { values: 1, bytes: text.len() as u64 };
         let kind = scalar(text.clone(), style, tag, mark)?;
-        if kind == ValueKind::Nil {
+        if matches!(kind, Content::Null) {
             return Err(YamlError::key("null", mark));
         }
         self.count(size, mark)?;
         if anchor > 0 {
             self.anchors.insert(anchor, (kind, size));
         }
-        let duplicates = &mut self.parsed.duplicates;
+        let duplicates = &mut self.duplicates;
         if let Some((OpenNode { items: OpenItems::Table { entries, key }, .. }, above)) =
             self.open.split_last_mut()
         {
@@ -264,20 +273,28 @@ impl YamlReader {
     }
 
     /// Adds a whole value to the list or table around it. An entry of a table has the line of its key.
-    fn close(&mut self, kind: ValueKind, anchor: usize, line: usize, size_before: NodeSize) {
+    fn close(&mut self, kind: Content, anchor: usize, line: usize, size_before: NodeSize) {
         if anchor > 0 {
             let NodeSize { values, bytes } = self.size;
             let size = NodeSize { values: values - size_before.values, bytes: bytes - size_before.bytes };
             self.anchors.insert(anchor, (kind.clone(), size));
         }
-        let document = self.document;
-        let at = |line| Some(format!("{document}:{line}"));
+        let source = Arc::clone(self.source);
+        let is_table = matches!(kind, Content::Table(_));
+        let node = |line| Node {
+            content: kind,
+            place: Place { source, line: Some(line) },
+            notation: Notation::Typed,
+            file: None,
+        };
         match self.open.last_mut().map(|open| &mut open.items) {
-            None => self.parsed.root = Value::new(at(line).as_ref(), kind),
-            Some(OpenItems::List(items)) => items.push(Value::new(at(line).as_ref(), kind)),
+            // a document of null has no keys
+            None if is_table => self.root = node(line),
+            None => {}
+            Some(OpenItems::List(items)) => drop(items.insert(items.len(), node(line))),
             Some(OpenItems::Table { entries, key }) => {
                 if let Some((key, line)) = key.take() {
-                    entries.insert(key, Value::new(at(line).as_ref(), kind));
+                    entries.insert(key, node(line));
                 }
             }
         }
@@ -295,22 +312,22 @@ impl OpenNode {
 }
 
 /// The value of a scalar as the parser's own loader resolves it.
-fn scalar(text: String, style: TScalarStyle, tag: Option<Tag>, mark: Marker) -> Result<ValueKind, YamlError> {
+fn scalar(text: String, style: TScalarStyle, tag: Option<Tag>, mark: Marker) -> Result<Content, YamlError> {
     let mut loader = YamlLoader::default();
     loader.on_event(Event::Scalar(text, style, 0, tag), mark);
     loader.on_event(Event::DocumentEnd, mark);
     Ok(match loader.documents() {
-        [Yaml::Boolean(value)] => ValueKind::Boolean(*value),
-        [Yaml::Integer(value)] => ValueKind::I64(*value),
+        [Yaml::Boolean(value)] => Content::Boolean(*value),
+        [Yaml::Integer(value)] => Content::Integer(*value),
         // infinity and NaN (YAML 1.2.2, 10.3.2) are valid for no key
         [Yaml::Real(text)] => match text.parse::<f64>() {
-            Ok(value) if value.is_finite() => ValueKind::Float(value),
+            Ok(value) if value.is_finite() => Content::Float(value),
             _ => {
                 return Err(YamlError::new(mark, "not a finite number", "a number, or quotes around a text"));
             }
         },
-        [Yaml::String(text)] => ValueKind::String(text.clone()),
-        _ => ValueKind::Nil,
+        [Yaml::String(text)] => Content::Text(text.clone()),
+        _ => Content::Null,
     })
 }
 
@@ -375,26 +392,24 @@ mod tests {
 
     use super::*;
 
+    fn parsed(text: &str) -> Result<ParsedYaml, YamlError> {
+        parse(text, &"routes/r.yaml".into())
+    }
+
     #[track_caller]
     fn refused(text: &str) -> (usize, String) {
         let start = Instant::now();
-        let error = parse(text, 0).unwrap_err();
+        let error = parsed(text).err().unwrap();
         assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
         (error.line, error.problem)
     }
 
     /// The line of the value at a path of keys.
     fn line(text: &str, path: &[&str]) -> usize {
-        let ValueKind::Table(mut table) = parse(text, 7).unwrap().root.kind else {
-            panic!("no table: {text}")
-        };
-        let (last, tables) = path.split_last().unwrap();
-        for key in tables {
-            table = table.remove(*key).unwrap().into_table().unwrap();
-        }
-        let (document, line) = document_and_line(table[*last].origin().unwrap()).unwrap();
-        assert_eq!(document, 7);
-        line
+        let root = parsed(text).unwrap().root;
+        let node = path.iter().fold(&root, |node, key| node.child(key).unwrap());
+        assert_eq!(&*node.place.source, "routes/r.yaml");
+        node.place.line.unwrap()
     }
 
     #[test]
@@ -402,8 +417,7 @@ mod tests {
         let text = "# a comment\nuri: /aws/*\nmethods:\n  - GET\n  - POST\nvariables:\n  text:\n    apikey:\n      k\n";
         assert_eq!(line(text, &["uri"]), 2);
         assert_eq!(line(text, &["variables", "text", "apikey"]), 8);
-        let methods = parse(text, 0).unwrap().root.into_table().unwrap().remove("methods").unwrap();
-        assert_eq!(methods.into_array().unwrap()[1].origin(), Some("0:5"));
+        assert_eq!(line(text, &["methods", "1"]), 5);
     }
 
     #[test]
@@ -415,7 +429,7 @@ mod tests {
 
     #[test]
     fn a_duplicate_key_is_reported_with_its_path_and_line() {
-        let parsed = parse("a:\n  - b: { c: 1, d: 2,\n      c: 3 }\na: 4\n", 0).unwrap();
+        let parsed = parsed("a:\n  - b: { c: 1, d: 2,\n      c: 3 }\na: 4\n").unwrap();
         assert_eq!(parsed.duplicates, [("a.0.b.c".to_owned(), 3), ("a".to_owned(), 4)]);
     }
 
@@ -428,7 +442,7 @@ mod tests {
         let keys: String = (0..100).map(|level| format!("{}a:\n", " ".repeat(level))).collect();
         assert_eq!(refused(&keys), deep(33));
         let most = format!("a: {}1{}", "[".repeat(31), "]".repeat(31));
-        assert!(parse(&most, 0).is_ok());
+        assert!(parsed(&most).is_ok());
         assert_eq!(refused(&format!("a: {}1{}", "[".repeat(32), "]".repeat(32))), deep(1));
     }
 
@@ -443,7 +457,7 @@ mod tests {
         let text = format!("a: &a {}\nb: [{}]\n", "x".repeat(1000), vec!["*a"; 1100].join(", "));
         assert_eq!(refused(&text), (2, "too much text".to_owned()));
         assert_eq!(refused("a: &a [*a]"), (1, "a recursive alias: it is inside its own anchor".to_owned()));
-        assert!(parse("a: &a [x]\nb: *a\nc: *a\n", 0).is_ok());
+        assert!(parsed("a: &a [x]\nb: *a\nc: *a\n").is_ok());
     }
 
     #[test]
@@ -453,7 +467,7 @@ mod tests {
             assert_eq!(refused(&format!("{key}: 1\n")), path, "{key}");
         }
         // below the first level no key is a path
-        assert!(parse("a: { 'service.name': x, 'b[1]': y }\n", 0).is_ok());
+        assert!(parsed("a: { 'service.name': x, 'b[1]': y }\n").is_ok());
     }
 
     #[test]
@@ -469,7 +483,7 @@ mod tests {
             let (found, problem) = refused(text);
             assert!(found == line && problem.ends_with(told), "{text:?}: {found}: {problem}");
         }
-        assert!(parse("a: \"\\0\"\r\nb:\t'é \u{85}\u{feff}'\n", 0).is_ok());
+        assert!(parsed("a: \"\\0\"\r\nb:\t'é \u{85}\u{feff}'\n").is_ok());
     }
 
     #[test]
@@ -488,7 +502,7 @@ mod tests {
         assert_eq!(refused("a: 1\nlisten.http: 1\n"), (2, "a key with `.` or `[`".to_owned()));
         assert_eq!(refused(&format!("? {}\n: 1\n", "k".repeat(1025))), (1, "a key too long".to_owned()));
         for fits in ["", "# nothing\n", "---\n", "~\n", "--- \na: 1\n...\n", "'<<': 1\n"] {
-            assert!(parse(fits, 0).is_ok(), "{fits}");
+            assert!(parsed(fits).is_ok(), "{fits}");
         }
     }
 
@@ -507,7 +521,7 @@ mod tests {
         ) {
             let start = Instant::now();
             let text = pieces.concat().repeat(times);
-            let _ = parse(&text, 0);
+            let _ = parsed(&text);
             prop_assert!(start.elapsed() < Duration::from_secs(5), "{:?}: {text}", start.elapsed());
         }
     }

@@ -204,10 +204,12 @@ fn k8_routes_stand_in_files_of_their_own() {
 fn k10_a_running_process_takes_an_empty_directory_of_routes_and_none_that_is_not_there() {
     let directory = tempfile::tempdir().unwrap();
     let says = |mistakes: Mistakes| mistakes.to_string();
-    assert!(says(Settings::load_again(directory.path()).unwrap_err()).contains("there is no route"));
+    let mut loader = SettingsLoader::new(directory.path());
+    assert!(says(loader.load_again().unwrap_err()).contains("there is no route"));
     std::fs::create_dir(directory.path().join("routes")).unwrap();
+    assert!(says(loader.load().unwrap_err()).contains("there is no route"));
     assert!(says(Settings::load(directory.path()).unwrap_err()).contains("there is no route"));
-    let settings = Settings::load_again(directory.path()).unwrap();
+    let settings = loader.load_again().unwrap();
     assert!(settings.routes.is_empty());
     assert_eq!(settings.warnings, ["routes: there is no route: every request is answered 404"]);
 }

@@ -1,10 +1,8 @@
-//! The grammar of JSON (RFC 8259): finds the end of a value and checks it.
-
-use std::iter;
+//! The grammar of JSON (RFC 8259): where a value ends, and whether it is sound.
 
 use super::{Json, text::JsonText};
 
-/// The first byte of a document that violates the grammar.
+/// The first byte of a document that JSON does not have there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected {expected} at byte {at}")]
 pub struct MalformedJson {
@@ -12,32 +10,30 @@ pub struct MalformedJson {
     expected: &'static str,
 }
 
-/// A position in a document.
+/// A place in a document.
 pub struct Scanner<'a> {
     document: &'a str,
     at: usize,
-    /// The next item is the first of its list.
+    /// Whether a list has begun and its first item is still to come.
     is_first: bool,
+    /// Whether the document has been read before, so that its values need no second look.
+    is_sound: bool,
+    /// Set by the step that returned `None`. Returning the error itself is slower: it does not fit into registers.
+    fault: Option<MalformedJson>,
 }
 
 impl<'a> Scanner<'a> {
     /// The start of a document.
     pub fn of(document: &'a str) -> Self {
-        Self { document, at: 0, is_first: false }
+        Self { document, at: 0, is_first: false, is_sound: false, fault: None }
     }
 
-    /// The items of a valid object or array that begins with `open`; of another value there are none.
-    pub fn items<T>(
-        value: Json<'a>,
-        open: u8,
-        next: fn(&mut Self) -> Result<Option<T>, MalformedJson>,
-    ) -> impl Iterator<Item = T> {
-        let mut scanner = Self::of(value.0);
-        let items = scanner.enter(open).then(|| iter::from_fn(move || next(&mut scanner).ok().flatten()));
-        items.into_iter().flatten()
+    /// The start of a value of a document that was read.
+    pub fn of_value(value: Json<'a>) -> Self {
+        Self { is_sound: true, ..Self::of(value.0) }
     }
 
-    /// Enters the object or array that begins with `open`, if it comes next.
+    /// Enters the object or array that begins with `open`, if that is what comes next.
     pub fn enter(&mut self, open: u8) -> bool {
         self.is_first = self.next() == Some(open);
         self.at += usize::from(self.is_first);
@@ -45,122 +41,171 @@ impl<'a> Scanner<'a> {
     }
 
     /// The next member of the object that was entered; `None` at its end.
-    pub fn member(&mut self) -> Result<Option<(JsonText<'a>, Json<'a>)>, MalformedJson> {
-        if self.is_over(b'}')? {
-            return Ok(None);
+    pub fn member(&mut self) -> Option<(JsonText<'a>, Json<'a>)> {
+        if self.item(b'}')? {
+            return None;
         }
         let name = self.name()?;
-        let value = self.value()?;
-        Ok(Some((name, value)))
+        Some((name, self.value()?))
     }
 
     /// The next element of the array that was entered; `None` at its end.
-    pub fn element(&mut self) -> Result<Option<Json<'a>>, MalformedJson> {
-        if self.is_over(b']')? { Ok(None) } else { self.value().map(Some) }
+    pub fn element(&mut self) -> Option<Json<'a>> {
+        if self.item(b']')? { None } else { self.value() }
     }
 
-    /// Goes past the comma before the next item or past the end of the list; true at the end.
-    fn is_over(&mut self, close: u8) -> Result<bool, MalformedJson> {
+    /// Goes past what separates two items; true if the list is over.
+    fn item(&mut self, close: u8) -> Option<bool> {
         let next = self.next();
         let is_over = next == Some(close);
         if std::mem::take(&mut self.is_first) {
             self.at += usize::from(is_over);
-            return Ok(is_over);
+            return Some(is_over);
         }
         if !is_over && next != Some(b',') {
-            return Err(self.malformed("a comma or the end of the list"));
+            return self.wrong(AFTER_ITEM);
         }
         self.at += 1;
-        Ok(is_over)
+        Some(is_over)
     }
 
     /// A value, to its end.
-    pub fn value(&mut self) -> Result<Json<'a>, MalformedJson> {
+    pub fn value(&mut self) -> Option<Json<'a>> {
         self.next();
         let start = self.at;
-        self.skip_value()?;
-        Ok(Json(&self.document[start..self.at]))
+        if self.peek() == Some(b'"') {
+            self.skip_string()?;
+        } else if self.is_sound {
+            self.skip_sound_value()?;
+        } else {
+            self.skip_value()?;
+        }
+        Some(Json(&self.document[start..self.at]))
     }
 
-    /// Checks that nothing but blanks is left.
-    pub fn end(&mut self) -> Result<(), MalformedJson> {
-        if self.next().is_none() { Ok(()) } else { Err(self.malformed("the end")) }
+    /// Checks that no step has failed and that only whitespace is left.
+    pub fn end(mut self) -> Result<(), MalformedJson> {
+        if self.fault.is_none() && self.next().is_some() {
+            self.wrong::<()>("the end");
+        }
+        self.fault.map_or(Ok(()), Err)
     }
 
-    /// A member's name and the colon after it.
-    fn name(&mut self) -> Result<JsonText<'a>, MalformedJson> {
+    /// A member's name and the colon behind it.
+    fn name(&mut self) -> Option<JsonText<'a>> {
         if self.next() != Some(b'"') {
-            return Err(self.malformed("a name in quotes"));
+            return self.wrong("a name in quotes");
         }
         let start = self.at + 1;
         self.skip_string()?;
-        let name = JsonText(&self.document[start..self.at - 1]);
+        let name = JsonText::of_written(&self.document[start..self.at - 1]);
         if self.next() != Some(b':') {
-            return Err(self.malformed("a colon"));
+            return self.wrong("a colon");
         }
         self.at += 1;
-        Ok(name)
+        Some(name)
     }
 
-    fn skip_value(&mut self) -> Result<(), MalformedJson> {
+    /// Quotes and brackets tell where a sound value ends.
+    fn skip_sound_value(&mut self) -> Option<()> {
+        let mut depth = 0_usize;
+        while let Some(byte) = self.peek() {
+            match byte {
+                b'"' => self.skip_string()?,
+                b',' | b' ' | b'\t' | b'\n' | b'\r' | b'}' | b']' if depth == 0 => return Some(()),
+                _ => {
+                    depth += usize::from(matches!(byte, b'{' | b'['));
+                    depth -= usize::from(matches!(byte, b'}' | b']'));
+                    self.at += 1;
+                }
+            }
+            if depth == 0 && matches!(byte, b'"' | b'}' | b']') {
+                return Some(());
+            }
+        }
+        Some(())
+    }
+
+    fn skip_value(&mut self) -> Option<()> {
         let mut nesting = Nesting::default();
         loop {
             match self.next() {
                 Some(open @ (b'{' | b'[')) => {
                     self.at += 1;
-                    self.is_first = true;
-                    nesting.enter(open == b'{');
+                    let is_object = open == b'{';
+                    if self.next() == Some(closing(is_object)) {
+                        self.at += 1;
+                    } else {
+                        nesting.enter(is_object);
+                        if is_object {
+                            self.name()?;
+                        }
+                        continue;
+                    }
                 }
                 Some(b'"') => self.skip_string()?,
                 Some(b'-' | b'0'..=b'9') => self.skip_number()?,
                 _ => self.skip_literal()?,
             }
-            loop {
-                let Some(is_object) = nesting.innermost() else { return Ok(()) };
-                if !self.is_over(if is_object { b'}' } else { b']' })? {
-                    if is_object {
-                        self.name()?;
-                    }
-                    break;
-                }
-                nesting.leave();
+            if self.leave_lists(&mut nesting)? {
+                return Some(());
             }
         }
     }
 
-    fn skip_string(&mut self) -> Result<(), MalformedJson> {
+    /// Goes past what follows a value: to the next one of its list, or past the ends of lists; true after the last.
+    fn leave_lists(&mut self, nesting: &mut Nesting) -> Option<bool> {
+        while let Some(is_object) = nesting.innermost() {
+            let next = self.next();
+            if next == Some(b',') {
+                self.at += 1;
+                if is_object {
+                    self.name()?;
+                }
+                return Some(false);
+            }
+            if next != Some(closing(is_object)) {
+                return self.wrong(AFTER_ITEM);
+            }
+            self.at += 1;
+            nesting.leave();
+        }
+        Some(true)
+    }
+
+    fn skip_string(&mut self) -> Option<()> {
         self.at += 1;
         loop {
             self.at += plain_run(&self.document.as_bytes()[self.at..]);
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;
-                    return Ok(());
+                    return Some(());
                 }
                 Some(b'\\') => self.skip_escape()?,
-                _ => return Err(self.malformed("the rest of a string")),
+                _ => return self.wrong("the rest of a string"),
             }
         }
     }
 
-    fn skip_escape(&mut self) -> Result<(), MalformedJson> {
+    fn skip_escape(&mut self) -> Option<()> {
         self.at += 1;
         let digits = match self.peek() {
             Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => 0,
             Some(b'u') => 4,
-            _ => return Err(self.malformed("an escape")),
+            _ => return self.wrong("an escape"),
         };
         self.at += 1;
         for _ in 0..digits {
             if !self.peek().is_some_and(|byte| byte.is_ascii_hexdigit()) {
-                return Err(self.malformed("a hexadecimal digit"));
+                return self.wrong("a hexadecimal digit");
             }
             self.at += 1;
         }
-        Ok(())
+        Some(())
     }
 
-    fn skip_number(&mut self) -> Result<(), MalformedJson> {
+    fn skip_number(&mut self) -> Option<()> {
         self.take(b'-');
         // no zeros before the first digit
         if !self.take(b'0') {
@@ -168,11 +213,11 @@ impl<'a> Scanner<'a> {
         }
         match self.peek() {
             Some(b'.' | b'e' | b'E') => self.skip_fraction(),
-            _ => Ok(()),
+            _ => Some(()),
         }
     }
 
-    fn skip_fraction(&mut self) -> Result<(), MalformedJson> {
+    fn skip_fraction(&mut self) -> Option<()> {
         if self.take(b'.') {
             self.skip_digits()?;
         }
@@ -182,32 +227,36 @@ impl<'a> Scanner<'a> {
             }
             self.skip_digits()?;
         }
-        Ok(())
+        Some(())
     }
 
-    fn skip_digits(&mut self) -> Result<(), MalformedJson> {
+    fn skip_digits(&mut self) -> Option<()> {
         let start = self.at;
         while self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
             self.at += 1;
         }
-        if self.at > start { Ok(()) } else { Err(self.malformed("a digit")) }
+        if self.at > start { Some(()) } else { self.wrong("a digit") }
     }
 
-    fn skip_literal(&mut self) -> Result<(), MalformedJson> {
+    fn skip_literal(&mut self) -> Option<()> {
         let rest = &self.document.as_bytes()[self.at..];
         let literal = ["null", "true", "false"].iter().find(|literal| rest.starts_with(literal.as_bytes()));
-        self.at += literal.ok_or_else(|| self.malformed("a value"))?.len();
-        Ok(())
+        match literal {
+            Some(literal) => self.at += literal.len(),
+            None => return self.wrong("a value"),
+        }
+        Some(())
     }
 
-    /// The next byte that is no blank, without going past it.
+    /// The next byte that is no blank, which stays where it is.
     fn next(&mut self) -> Option<u8> {
-        loop {
-            match self.peek() {
-                Some(b' ' | b'\t' | b'\n' | b'\r') => self.at += 1,
-                next => return next,
+        while let Some(byte) = self.peek() {
+            if byte > b' ' || !matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
+                return Some(byte);
             }
+            self.at += 1;
         }
+        None
     }
 
     fn peek(&self) -> Option<u8> {
@@ -220,13 +269,21 @@ impl<'a> Scanner<'a> {
         is_there
     }
 
-    fn malformed(&self, expected: &'static str) -> MalformedJson {
-        MalformedJson { at: self.at, expected }
+    #[cold]
+    fn wrong<T>(&mut self, expected: &'static str) -> Option<T> {
+        self.fault = Some(MalformedJson { at: self.at, expected });
+        None
     }
 }
 
-/// The number of bytes before the first quote, backslash or control character, which JSON has only escaped. Most texts
-/// are short and searched by words. A body has megabytes, searched in blocks that the compiler turns into vector
+const AFTER_ITEM: &str = "a comma or the end of the list";
+
+fn closing(is_object: bool) -> u8 {
+    if is_object { b'}' } else { b']' }
+}
+
+/// Bytes of a string up to a quote, an escape, or a control character, which JSON has only escaped. Most texts are
+/// short and taken a word at a time. A body is megabytes, taken in blocks that the compiler turns into vector
 /// instructions.
 pub fn plain_run(bytes: &[u8]) -> usize {
     const BLOCK: usize = 32;
@@ -242,36 +299,34 @@ pub fn plain_run(bytes: &[u8]) -> usize {
     start + plain_words(&bytes[start..])
 }
 
-/// The same, eight bytes at a time; the last eight may overlap the plain ones before.
+/// The same, eight bytes at a time.
 fn plain_words(bytes: &[u8]) -> usize {
-    let Some(last) = bytes.last_chunk() else {
-        return bytes.iter().position(|byte| is_special(*byte)).unwrap_or(bytes.len());
-    };
-    let words = bytes.as_chunks().0.iter().enumerate().map(|(index, word)| (index * 8, word));
-    for (start, word) in words.chain([(bytes.len() - 8, last)]) {
+    let (words, rest) = bytes.as_chunks();
+    for (index, word) in words.iter().enumerate() {
         let special = special_bytes(u64::from_le_bytes(*word));
         if special != 0 {
-            return start + special.trailing_zeros() as usize / 8;
+            return index * 8 + special.trailing_zeros() as usize / 8;
         }
     }
-    bytes.len()
+    words.len() * 8 + rest.iter().take_while(|byte| !is_special(**byte)).count()
 }
 
 fn is_special(byte: u8) -> bool {
     matches!(byte, 0..b' ' | b'"' | b'\\')
 }
 
-/// The highest bit of each byte that must be escaped. A borrow may mark the byte above such a byte, so only the lowest
-/// mark counts.
+/// The highest bit of each byte that a string has only escaped. A byte above such a one may be marked by a borrow, so
+/// only the lowest mark counts.
 fn special_bytes(word: u64) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGHEST: u64 = 0x80 * ONES;
-    let control = word.wrapping_sub(0x20 * ONES) & !word;
-    let zero = |word: u64| word.wrapping_sub(ONES) & !word;
-    (control | zero(word ^ (0x22 * ONES)) | zero(word ^ (0x5c * ONES))) & HIGHEST
+    let control = word.wrapping_sub(0x20 * ONES);
+    let quote = (word ^ (0x22 * ONES)).wrapping_sub(ONES);
+    let backslash = (word ^ (0x5c * ONES)).wrapping_sub(ONES);
+    // bytes beyond ASCII have the bit by themselves
+    (control | quote | backslash) & !word & (0x80 * ONES)
 }
 
-/// The objects and arrays around a position: a bit each, set for an object. The first 64 need no allocation.
+/// The lists around a place, innermost last: a bit each, set for an object. The first 64 need no memory.
 #[derive(Default)]
 struct Nesting {
     depth: usize,

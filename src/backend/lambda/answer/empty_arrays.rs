@@ -1,14 +1,14 @@
-//! `empty_arrays_mode: legacy`: empty arrays become empty objects, as Kong's JSON decoder once made of them.
+//! `empty_arrays_mode: legacy`: replaces empty arrays by empty objects, as Kong's old JSON decoder did.
 //!
-//! `answer.rs` asks for it where a function's answer passes as it is; with proxy integration the body is a text
-//! that neither Kong nor we look into (`peers.md` R11, R12).
+//! Only for a body that is passed on unchanged otherwise; with proxy integration neither Kong nor the sidecar
+//! changes the body (`peers.md` R11, R12).
 
 use bytes::Bytes;
 
-/// The body with `{}` in the place of every `[]`, and every other byte as it is; `None` if there is nothing to
-/// change, or if the body does not begin like a JSON array or object.
+/// Replaces every `[]` by `{}` and keeps all other bytes; `None` if there is none, or if the body does not
+/// start like a JSON array or object.
 ///
-/// It is searched and not read, so that numbers keep their digits and nesting costs nothing.
+/// The body is searched and not parsed, so numbers keep their digits and nesting needs no memory.
 pub fn as_objects(body: &[u8]) -> Option<Bytes> {
     if !body.trim_ascii_start().starts_with(b"{") && !body.trim_ascii_start().starts_with(b"[") {
         return None;
@@ -24,7 +24,7 @@ pub fn as_objects(body: &[u8]) -> Option<Bytes> {
                 let blanks = body[at..].iter().take_while(|byte| b" \t\r\n".contains(byte)).count();
                 if body.get(at + blanks) == Some(&b']') {
                     if changed.capacity() == 0 {
-                        // it becomes no longer
+                        // the result is never longer
                         changed.reserve_exact(body.len());
                     }
                     changed.extend_from_slice(&body[copied..at - 1]);
@@ -43,7 +43,7 @@ pub fn as_objects(body: &[u8]) -> Option<Bytes> {
     Some(changed.into())
 }
 
-/// Bytes to the end of a string, its quote included.
+/// Number of bytes up to the end of a string, with the closing quotation mark.
 fn rest_of_string(bytes: &[u8]) -> usize {
     let mut escaped = false;
     let end = bytes.iter().position(|byte| {
@@ -89,7 +89,7 @@ mod tests {
         }
     }
 
-    /// What Kong's decoder makes of a value.
+    /// The value as Kong's decoder returns it.
     fn converted(value: Value) -> Value {
         match value {
             Value::Array(items) if items.is_empty() => Value::Object(serde_json::Map::new()),
@@ -101,7 +101,7 @@ mod tests {
         }
     }
 
-    /// Documents of every shape, with many empty arrays, and texts that look like one.
+    /// Documents of every shape, with many empty arrays and strings that contain `[]`.
     fn documents() -> impl Strategy<Value = Value> {
         let text = r#"(\[|\]|\{|\}|"|\\| |a){0,5}"#;
         let leaf = prop_oneof![
@@ -120,7 +120,7 @@ mod tests {
         })
     }
 
-    /// A document as JSON, with these blanks around every token.
+    /// A document as JSON, with this whitespace around every token.
     fn written(document: &Value, blanks: &str) -> String {
         let (open, inside, close) = match document {
             Value::Array(items) => {

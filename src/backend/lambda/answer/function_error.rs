@@ -1,7 +1,7 @@
-//! The function failed: the API answered 200 with `X-Amz-Function-Error` and the runtime's account of it.
+//! Function errors: a 200 with `X-Amz-Function-Error` and the runtime's error object in the body.
 //!
-//! `answer.rs` comes here before it looks at what the mode demands of an answer, since this is none. A route
-//! without proxy integration passes it with the header, as Kong does (`peers.md` R04 to R08, H10).
+//! A route without proxy integration passes the response on with the header, as Kong does (`peers.md` R04 to
+//! R08, H10).
 
 use actix_http::header::HeaderValue;
 use log::Level;
@@ -18,11 +18,10 @@ use crate::{
     text::{json::Json, log_safe::log_safe},
 };
 
-/// Characters of the function's own account that go to the log.
-const LONGEST: usize = 500;
+/// Maximum length of the error type and message in the log, in characters.
+const MAX_ACCOUNT: usize = 500;
 
-/// Gives a failure `unhandled_status`, or passes it as it is, or, where the client was promised an answer that
-/// the function gives the shape of, makes it a failure of ours.
+/// Sets `unhandled_status`; without it, the response is passed on, or is an error with proxy integration.
 pub fn reply(
     settings: AnswerSettings,
     kind: &HeaderValue,
@@ -30,14 +29,14 @@ pub fn reply(
 ) -> Result<ClientReply, ProxyError> {
     let text = match &upstream.body {
         ReplyBody::Whole(body) => failure(kind_text(kind), &account(body)),
-        // its account passes by without being read
+        // the body is streamed and not read
         _ => kind_text(kind),
     };
-    // R07: only what the function did not handle gets the status
+    // R07: only unhandled errors get the status
     let status = settings.unhandled_status.filter(|_| kind.as_bytes() == b"Unhandled");
     match status {
         Some(status) => upstream.status = status,
-        // R08: Kong tries to unwrap the error, and overlooks `unhandled_status` as it fails
+        // R08: Kong fails to unwrap the error and ignores `unhandled_status`
         None if settings.is_proxy_integration => {
             return Err(ProxyError::new(ErrorKind::FunctionFailed, text));
         }
@@ -49,7 +48,7 @@ pub fn reply(
     Ok(reply)
 }
 
-/// The kind before the account, unless the error's type says the same, as Lambda's own errors do.
+/// Puts the kind before the account, unless the account begins with it, as with Lambda's own errors.
 fn failure(kind: String, account: &str) -> String {
     match account.strip_prefix(&kind) {
         Some("") => kind,
@@ -62,15 +61,15 @@ fn kind_text(kind: &HeaderValue) -> String {
     log_safe(&String::from_utf8_lossy(kind.as_bytes()), 20)
 }
 
-/// The error's type and message; which of them there are differs by runtime.
+/// The error's type and message; some runtimes send only one of them.
 fn account(body: &[u8]) -> String {
     let members = str::from_utf8(body).map(|body| Json::members(body, ["errorType", "errorMessage"]));
     let parts: Vec<String> = members
         .unwrap_or_default()
         .into_iter()
         .flatten()
-        // a character has four bytes at most, and one more tells that there is more
-        .filter_map(|part| part.text().map(|text| text.beginning(4 * (LONGEST + 1))))
+        // a character has four bytes at most; one character more shows that the text was cut
+        .filter_map(|part| part.text().map(|text| text.beginning(4 * (MAX_ACCOUNT + 1))))
         .collect();
-    if parts.is_empty() { "no message".to_owned() } else { log_safe(&parts.join(": "), LONGEST) }
+    if parts.is_empty() { "no message".to_owned() } else { log_safe(&parts.join(": "), MAX_ACCOUNT) }
 }

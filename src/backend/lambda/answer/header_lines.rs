@@ -1,101 +1,98 @@
-//! The headers and cookies of a function's answer as header lines: `headers`, `multiValueHeaders` and `cookies`,
-//! merged.
+//! Merges `headers`, `multiValueHeaders` and `cookies` of a function's response into header lines.
 //!
-//! `proxy_integration.rs` asks for them, for a whole answer and for the prelude of a streamed one. They are counted as
-//! they are read: an answer of six megabytes may hold two million cookies.
+//! Lines are counted while they are read: a response of six megabytes can contain two million cookies.
 
 use std::borrow::Cow;
 
-use actix_http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_http::header::{self, HeaderName, HeaderValue};
 
-use super::{LONGEST_QUOTE, invalid, members::Members};
+use super::{MAX_QUOTE, invalid, members::ResponseMembers};
 use crate::{
     client::{MAX_HEAD, MAX_HEADERS},
-    message::{chunks::is_token, error::ProxyError, headers::clean_reply},
+    message::{error::ProxyError, headers::clean_reply_lines},
     text::{
         json::{Json, JsonKind, JsonText},
         log_safe::log_safe,
     },
 };
 
-/// The head of a function's answer, without the status.
+/// Initial capacity.
+const USUAL_LINES: usize = 8;
+
+pub type HeaderLine = (HeaderName, HeaderValue);
+
+/// The head of a function's response, without the status.
 #[derive(Debug)]
 pub struct HeaderLines {
-    /// The lines, but for those about a connection or framing, which are not the function's business (R31, R35).
-    pub lines: HeaderMap,
-    /// `Content-Length`: the length of the body that an answer to GET would have, which answers to HEAD and with 304
-    /// may tell (RFC 9110, 8.6). Bodies are framed by their own length.
+    /// The lines without hop-by-hop and framing headers (R31, R35).
+    pub lines: Vec<HeaderLine>,
+    /// `Content-Length` of the response to a GET, which a response to HEAD and a 304 may contain (RFC 9110,
+    /// 8.6). Never used for framing.
     pub length: Option<u64>,
 }
 
-/// Reads the lines that a function's answer describes.
-///
-/// The order is API Gateway's: cookies before a `Set-Cookie` among the headers (R36), and many values before the single
-/// one (recorded at AWS by `LocalStack`, `test_aws_proxy_response_payload_format_validation` on 2024-11-15).
+/// Reads the lines in API Gateway's order: `cookies` before `Set-Cookie` among the headers (R36), and
+/// `multiValueHeaders` before `headers` (recorded at AWS by `LocalStack`,
+/// `test_aws_proxy_response_payload_format_validation` on 2024-11-15).
 ///
 /// # Errors
-/// A member is not what was expected, or there are too many lines.
-pub fn read(members: &Members<'_>) -> Result<HeaderLines, ProxyError> {
-    let mut room = Room::default();
-    let mut lines = HeaderMap::new();
+/// A member has the wrong type or an invalid value, or there are too many lines.
+pub fn read(members: &ResponseMembers<'_>) -> Result<HeaderLines, ProxyError> {
+    let mut size = HeadSize::default();
+    let mut lines = Vec::with_capacity(USUAL_LINES);
     for cookie in cookies(members.cookies)? {
-        lines.append(header::SET_COOKIE, room.cookie(cookie)?);
+        lines.push((header::SET_COOKIE, size.cookie(cookie)?));
     }
-    let many = Member { name: "multiValueHeaders", value: members.multi_value_headers };
-    let mut multiple = HeaderMap::new();
-    many.each_line(&mut room, |name, value| put(&mut multiple, name, value))?;
-    let single = Member { name: "headers", value: members.headers };
-    let mut singles = HeaderMap::new();
-    single.each_line(&mut room, |name, value| {
-        if !is_repetition(&multiple, &name, &value) {
-            put(&mut singles, name, value);
+    let cookies_end = lines.len();
+    let many = HeadersMember { name: "multiValueHeaders", value: members.multi_value_headers };
+    many.each_line(&mut size, |line| put(&mut lines, cookies_end, line))?;
+    let many_end = lines.len();
+    let single = HeadersMember { name: "headers", value: members.headers };
+    single.each_line(&mut size, |line| {
+        if !is_repetition(&lines[cookies_end..many_end], &line) {
+            put(&mut lines, many_end, line);
         }
     })?;
-    for map in [multiple, singles] {
-        // the usual answer has one of them alone
-        if lines.is_empty() {
-            lines = map;
-        } else {
-            map.into_iter().for_each(|(name, value)| lines.append(name, value));
-        }
-    }
     let length = content_length(&lines);
-    clean_reply(&mut lines);
+    clean_reply_lines(&mut lines);
     Ok(HeaderLines { lines, length })
 }
 
-/// Adds a line. Of several types the last stays: an answer has one at most (RFC 9110, 8.3).
-fn put(lines: &mut HeaderMap, name: HeaderName, value: HeaderValue) {
-    if name == header::CONTENT_TYPE {
-        lines.insert(name, value);
+/// Adds a line to the lines of its member, which begin at `start`. The last of several `Content-Type` lines
+/// replaces the others: a response has one at most (RFC 9110, 8.3).
+fn put(lines: &mut Vec<HeaderLine>, start: usize, line: HeaderLine) {
+    if line.0 == header::CONTENT_TYPE
+        && let Some(other) = lines[start..].iter_mut().find(|other| other.0 == line.0)
+    {
+        *other = line;
     } else {
-        lines.append(name, value);
+        lines.push(line);
     }
 }
 
-/// Whether a line of `headers` adds nothing to `multiValueHeaders`. The two are merged, and of a pair of name and value
-/// that is in both one stays (API Gateway developer guide, "Output format of a Lambda function for proxy integration").
-/// A type there goes before one here.
-fn is_repetition(multiple: &HeaderMap, name: &HeaderName, value: &HeaderValue) -> bool {
-    let mut others = multiple.get_all(name);
-    if name == header::CONTENT_TYPE { others.next().is_some() } else { others.any(|other| other == value) }
+/// True if `multiValueHeaders` already contains this line of `headers`: a pair of name and value in both is
+/// sent once (API Gateway developer guide, "Output format of a Lambda function for proxy integration"). A
+/// `Content-Type` there replaces the one in `headers`.
+fn is_repetition(many: &[HeaderLine], (name, value): &HeaderLine) -> bool {
+    many.iter().any(|other| other.0 == *name && (*name == header::CONTENT_TYPE || other.1 == *value))
 }
 
-/// Several lengths, or what is no length, are none.
-fn content_length(lines: &HeaderMap) -> Option<u64> {
-    let mut lengths = lines.get_all(header::CONTENT_LENGTH);
+/// `None` for several lengths and for an invalid one.
+fn content_length(lines: &[HeaderLine]) -> Option<u64> {
+    let mut lengths =
+        lines.iter().filter(|(name, _)| *name == header::CONTENT_LENGTH).map(|(_, value)| value);
     let digits = lengths.next().filter(|_| lengths.next().is_none())?.to_str().ok()?;
     digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok()).flatten()
 }
 
-/// Lines and bytes of the headers and cookies that were read so far.
+/// Number of lines and bytes read so far.
 #[derive(Default)]
-struct Room {
+struct HeadSize {
     bytes: usize,
     lines: usize,
 }
 
-impl Room {
+impl HeadSize {
     fn line(&mut self, name: &HeaderName) -> Result<(), ProxyError> {
         self.lines += 1;
         if self.lines > MAX_HEADERS {
@@ -109,7 +106,7 @@ impl Room {
         if self.bytes > MAX_HEAD { Err(too_much()) } else { Ok(()) }
     }
 
-    /// The text of a value, which is read no further than there is room.
+    /// The text of a value, unescaped only up to the limit.
     fn text<'a>(&mut self, text: JsonText<'a>) -> Result<Cow<'a, str>, ProxyError> {
         let text = match text.plain() {
             Some(plain) => Cow::Borrowed(plain),
@@ -141,36 +138,33 @@ fn cookies(written: Option<Json<'_>>) -> Result<impl Iterator<Item = Json<'_>>, 
     }
 }
 
-/// Either of the two members with headers: one value or an array of them for each name, as Kong takes them in both.
+/// `headers` or `multiValueHeaders`: both may contain one value or an array of values for each name, as with
+/// Kong.
 ///
-/// Names that differ in case alone are lines of one header: before there were multi-value headers, that was how
-/// functions set two cookies.
-struct Member<'a> {
+/// Names that differ only in case are lines of one header: functions set two cookies in this way before
+/// `multiValueHeaders` existed.
+struct HeadersMember<'a> {
     name: &'static str,
     value: Option<Json<'a>>,
 }
 
-impl Member<'_> {
-    fn each_line(
-        &self,
-        room: &mut Room,
-        mut put: impl FnMut(HeaderName, HeaderValue),
-    ) -> Result<(), ProxyError> {
+impl HeadersMember<'_> {
+    fn each_line(&self, size: &mut HeadSize, mut put: impl FnMut(HeaderLine)) -> Result<(), ProxyError> {
         let Some(headers) = self.value else { return Ok(()) };
         match headers.kind() {
             JsonKind::Null | JsonKind::Object => {}
-            // an empty map, as PHP writes it
+            // PHP writes an empty map as `[]`
             JsonKind::Array if headers.each_element().next().is_none() => {}
             _ => return Err(invalid(format!("{} must be an object", self.name))),
         }
         for (name, value) in headers.each_member() {
             let header = header_name(name).ok_or_else(|| self.failure(name, "is not a valid header name"))?;
             let mut line = |value: Json<'_>| {
-                room.line(&header)?;
-                let text = self.scalar(room, name, value)?;
+                size.line(&header)?;
+                let text = self.scalar(size, name, value)?;
                 let value = HeaderValue::from_str(&text);
                 let value = value.map_err(|_| self.failure(name, "has an invalid header value"))?;
-                put(header.clone(), value);
+                put((header.clone(), value));
                 Ok::<_, ProxyError>(())
             };
             if value.kind() == JsonKind::Array {
@@ -182,19 +176,19 @@ impl Member<'_> {
         Ok(())
     }
 
-    /// The text of a header's value; null is an empty one (R30).
+    /// The text of a header's value; null is an empty text (R30).
     fn scalar<'a>(
         &self,
-        room: &mut Room,
+        size: &mut HeadSize,
         name: JsonText<'_>,
         value: Json<'a>,
     ) -> Result<Cow<'a, str>, ProxyError> {
         match (value.kind(), value.text()) {
-            (_, Some(text)) => room.text(text),
+            (_, Some(text)) => size.text(text),
             (JsonKind::Null, _) => Ok(Cow::Borrowed("")),
             (JsonKind::Boolean | JsonKind::Number, _) => {
-                room.take(value.written().len())?;
-                // 1.50 is 1.5
+                size.take(value.written().len())?;
+                // normalises 1.50 to 1.5
                 let number = serde_json::from_str::<serde_json::Number>(value.written());
                 Ok(number.map_or(Cow::Borrowed(value.written()), |number| Cow::Owned(number.to_string())))
             }
@@ -204,13 +198,31 @@ impl Member<'_> {
 
     fn failure(&self, name: JsonText<'_>, what: &str) -> ProxyError {
         // a character has four bytes at most
-        let name = log_safe(&name.beginning(4 * LONGEST_QUOTE), LONGEST_QUOTE);
+        let name = log_safe(&name.beginning(4 * MAX_QUOTE), MAX_QUOTE);
         invalid(format!("{}: `{name}` {what}", self.name))
     }
 }
 
-/// A header's name (RFC 9110, 5.1). `HeaderName` takes a quote besides, which no reader of HTTP/1.1 does.
+/// A header's name (RFC 9110, 5.1). `HeaderName` also accepts a quotation mark, which HTTP/1.1 parsers
+/// reject.
 fn header_name(written: JsonText<'_>) -> Option<HeaderName> {
     let name = written.plain().map_or_else(|| Cow::Owned(written.beginning(MAX_HEAD + 1)), Cow::Borrowed);
-    if name.bytes().all(is_token) { HeaderName::from_bytes(name.as_bytes()).ok() } else { None }
+    if name.contains('"') { None } else { HeaderName::from_bytes(name.as_bytes()).ok() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::chunks::is_token;
+
+    #[test]
+    fn names_are_tokens() {
+        for byte in 0..=0x7F_u8 {
+            for length in [1, 100] {
+                let written = format!("a{}", char::from(byte)).repeat(length);
+                let is_name = !matches!(byte, b'\\') && header_name(JsonText::of_written(&written)).is_some();
+                assert_eq!(is_name, is_token(byte), "{byte}");
+            }
+        }
+    }
 }

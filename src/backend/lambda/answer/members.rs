@@ -1,16 +1,14 @@
-//! A function's answer with proxy integration, read but not judged: which of the members with a meaning are
-//! there, and where in the answer.
+//! Parses the response object of a function with proxy integration and finds its known members.
 //!
-//! `proxy_integration.rs` comes before and after. Nothing is copied, so that an answer of any shape costs no more
-//! than its bytes until a member of it is used.
+//! The members are slices of the response: nothing is copied before `proxy_integration.rs` uses a member.
 
 use super::invalid;
 use crate::{message::error::ProxyError, text::json::Json};
 
-/// The members that mean something. Of a name that is there twice the last counts, as in `JSON.parse`.
+/// The known members. The last of duplicate members wins, as with `JSON.parse`.
 #[derive(Debug, Default)]
-pub struct Members<'a> {
-    /// `statusCode`; a null is not the same as none.
+pub struct ResponseMembers<'a> {
+    /// `statusCode`, which may be null.
     pub status_code: Option<Json<'a>>,
     pub headers: Option<Json<'a>>,
     pub multi_value_headers: Option<Json<'a>>,
@@ -19,11 +17,11 @@ pub struct Members<'a> {
     pub is_base64_encoded: Option<Json<'a>>,
 }
 
-impl<'a> Members<'a> {
-    /// Reads what a function wrote; `None` is JSON, but no object.
+impl<'a> ResponseMembers<'a> {
+    /// Parses a response; `None` for JSON that is not an object.
     ///
     /// # Errors
-    /// It is not JSON.
+    /// The response is not JSON.
     pub fn read(bytes: &'a [u8]) -> Result<Option<Self>, ProxyError> {
         let text = str::from_utf8(bytes).map_err(|_| invalid("the function's answer is not UTF-8"))?;
         if text.trim_ascii().is_empty() {
@@ -31,8 +29,8 @@ impl<'a> Members<'a> {
         }
         let mut members = Self::default();
         let is_object = Json::visit(text, |name, value| {
-            if let Some(member) = members.named(name.plain().unwrap_or(&name.beginning(LONGEST_NAME))) {
-                *member = Some(value);
+            if !members.set(name.written(), value) && name.plain().is_none() {
+                members.set(&name.beginning(MAX_NAME), value);
             }
         });
         let is_object =
@@ -40,21 +38,24 @@ impl<'a> Members<'a> {
         Ok(is_object.then_some(members))
     }
 
-    fn named(&mut self, name: &str) -> Option<&mut Option<Json<'a>>> {
-        Some(match name {
+    /// Sets the member with this name; false for an unknown name.
+    fn set(&mut self, name: &str, value: Json<'a>) -> bool {
+        let member = match name {
             "statusCode" => &mut self.status_code,
             "headers" => &mut self.headers,
             "multiValueHeaders" => &mut self.multi_value_headers,
             "cookies" => &mut self.cookies,
             "body" => &mut self.body,
             "isBase64Encoded" => &mut self.is_base64_encoded,
-            _ => return None,
-        })
+            _ => return false,
+        };
+        *member = Some(value);
+        true
     }
 }
 
-/// Bytes of a name with escapes that are looked at: one more than the longest name that means something.
-const LONGEST_NAME: usize = "multiValueHeaders".len() + 1;
+/// Maximum length of an unescaped name: one byte more than the longest known name.
+const MAX_NAME: usize = "multiValueHeaders".len() + 1;
 
 #[cfg(test)]
 mod tests {
@@ -65,11 +66,11 @@ mod tests {
 
     #[test]
     fn of_a_name_that_is_there_twice_the_last_counts_in_any_spelling() {
-        let members = Members::read(br#"{"body": 1, "\u0062ody": "b"}"#).unwrap().unwrap();
+        let members = ResponseMembers::read(br#"{"body": 1, "\u0062ody": "b"}"#).unwrap().unwrap();
         assert_eq!(members.body.unwrap().written(), r#""b""#);
         let name = "x".repeat(100_000);
         let members = format!(r#"{{"\n{name}": 1, "cookies\u0000": 2, "multiValueHeaders\n": 3}}"#);
-        let members = Members::read(members.as_bytes()).unwrap().unwrap();
+        let members = ResponseMembers::read(members.as_bytes()).unwrap().unwrap();
         assert!(members.cookies.is_none() && members.multi_value_headers.is_none());
     }
 
@@ -82,7 +83,7 @@ mod tests {
             let members: Vec<String> = names.iter().zip(&values).map(|(name, value)| format!("{name:?}: {value}")).collect();
             let text = format!("{{{}}}", members.join(", "));
             let whole: Value = serde_json::from_str(&text).unwrap();
-            let read = Members::read(text.as_bytes()).unwrap().unwrap();
+            let read = ResponseMembers::read(text.as_bytes()).unwrap().unwrap();
             for (name, member) in [
                 ("statusCode", read.status_code),
                 ("headers", read.headers),
@@ -99,7 +100,7 @@ mod tests {
         #[test]
         fn no_bytes_make_it_panic_and_what_is_no_json_is_refused(bytes in prop::collection::vec(any::<u8>(), 0..48)) {
             let is_json = serde_json::from_slice::<serde::de::IgnoredAny>(&bytes).is_ok();
-            prop_assert_eq!(Members::read(&bytes).is_ok(), is_json);
+            prop_assert_eq!(ResponseMembers::read(&bytes).is_ok(), is_json);
         }
     }
 }

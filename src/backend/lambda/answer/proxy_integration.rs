@@ -1,10 +1,9 @@
-//! `is_proxy_integration`: the function's answer is an object that says status, headers and body, as behind an
-//! API Gateway (API Gateway developer guide, "Output format of a Lambda function for proxy integration" and
+//! `is_proxy_integration`: the function returns an object with status, headers and body, as behind API
+//! Gateway (API Gateway developer guide, "Output format of a Lambda function for proxy integration" and
 //! "Lambda function response format").
 //!
-//! `members.rs` has read the object, or the prelude of a stream; here it is judged. The answer goes back to
-//! `answer.rs` with the API's headers beneath the function's. Failures name the member and what was expected
-//! of it, and quote next to nothing: they are the function's data.
+//! The function's headers replace those of the Lambda API. An error names the member and the expected value,
+//! and quotes as little as possible, because the response is the function's data.
 
 #[cfg(test)]
 mod tests;
@@ -19,11 +18,10 @@ use bytes::Bytes;
 use log::Level;
 
 use super::{
-    LONGEST_QUOTE, body_for,
+    BYTES, MAX_QUOTE, body_for,
     header_lines::{self, HeaderLines},
     invalid,
-    members::Members,
-    name_bytes,
+    members::ResponseMembers,
 };
 use crate::{
     backend::ClientReply,
@@ -39,7 +37,6 @@ use crate::{
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// The answer that the function described.
 pub fn reply(version: PayloadVersion, upstream: UpstreamReply) -> Result<ClientReply, ProxyError> {
     let UpstreamReply { status: _, headers, body, prelude } = upstream;
     match (prelude, body) {
@@ -52,23 +49,19 @@ pub fn reply(version: PayloadVersion, upstream: UpstreamReply) -> Result<ClientR
     }
 }
 
-/// A stream: the prelude says all but the body, which is what comes after it.
+/// A streamed response: the prelude contains status and headers, the rest of the stream is the body.
 fn after_prelude(prelude: &[u8], headers: HeaderMap, body: ReplyBody) -> Result<ClientReply, ProxyError> {
-    let Some(members) = Members::read(prelude)? else {
+    let Some(members) = ResponseMembers::read(prelude)? else {
         return Err(invalid("the prelude of the function's answer is JSON, but not an object"));
     };
-    // the runtimes' own default
+    // the default of the Lambda runtimes
     let status = members.status_code.map_or(Ok(StatusCode::OK), status)?;
-    let mut reply = put_together(status, headers, header_lines::read(&members)?, body);
-    if !matches!(reply.body, ReplyBody::None { .. }) {
-        name_bytes(&mut reply.headers);
-    }
-    Ok(reply)
+    Ok(put_together(status, headers, header_lines::read(&members)?, body, BYTES))
 }
 
-/// An answer that came whole.
+/// A buffered response.
 fn whole(version: PayloadVersion, output: Bytes, headers: HeaderMap) -> Result<ClientReply, ProxyError> {
-    let members = match (Members::read(&output)?, version) {
+    let members = match (ResponseMembers::read(&output)?, version) {
         (Some(members), _) => members,
         (None, PayloadVersion::V1) => {
             return Err(invalid("the function's answer is JSON, but not an object"));
@@ -85,21 +78,18 @@ fn whole(version: PayloadVersion, output: Bytes, headers: HeaderMap) -> Result<C
     let default_type = default_type(version, members.body);
     let note = members.body.and_then(note_on_body);
     let mut body = content(&output, members.body, is_base64)?;
-    // a body with escapes was copied, and the answer is not kept while it is decoded
+    // frees the response before the base64 is decoded, if the body was copied out of it
     drop(output);
     if is_base64 {
         body = decoded(&body)?;
     }
-    let mut reply = put_together(status, headers, lines, ReplyBody::Whole(body));
-    if !matches!(reply.body, ReplyBody::None { .. }) && !reply.headers.contains_key(header::CONTENT_TYPE) {
-        reply.headers.insert(header::CONTENT_TYPE, default_type);
-    }
+    let mut reply = put_together(status, headers, lines, ReplyBody::Whole(body), default_type);
     reply.notes.extend(note);
     Ok(reply)
 }
 
-/// The type of a body of which the function does not say it. AWS documents neither: REST APIs were recorded more than
-/// once, the HTTP API's comes from a single capture. A body that is not a string is JSON.
+/// Default content type. Undocumented: the value of REST APIs was recorded several times, that of HTTP APIs
+/// once. A body that is not a string is JSON.
 fn default_type(version: PayloadVersion, body: Option<Json<'_>>) -> HeaderValue {
     let is_text = body.is_none_or(|body| matches!(body.kind(), JsonKind::Text | JsonKind::Null));
     match version {
@@ -108,33 +98,44 @@ fn default_type(version: PayloadVersion, body: Option<Json<'_>>) -> HeaderValue 
     }
 }
 
-/// What version 2.0 makes of JSON without a `statusCode` ("API Gateway makes the following assumptions").
+/// Version 2.0: JSON without `statusCode` is the body ("API Gateway makes the following assumptions").
 fn inferred(output: Bytes, mut headers: HeaderMap) -> ClientReply {
     headers.insert(header::CONTENT_TYPE, JSON);
     let body = ReplyBody::Whole(output);
     ClientReply { status: StatusCode::OK, headers, body, length: None, notes: Vec::new() }
 }
 
-/// The function's headers replace the API's of the same names, whatever their case (`peers.md` R15, R16).
+/// Merges the headers: the function's replace the API's with the same name in any case (`peers.md` R15, R16).
 fn put_together(
     status: StatusCode,
     mut headers: HeaderMap,
     HeaderLines { lines, length }: HeaderLines,
     body: ReplyBody,
+    default_type: HeaderValue,
 ) -> ClientReply {
-    for name in lines.keys() {
+    let body = body_for(status, body, length);
+    if !lines.iter().any(|(name, _)| *name == header::CONTENT_TYPE) {
+        // the API's content type describes the response object
+        headers.remove(header::CONTENT_TYPE);
+        if !matches!(body, ReplyBody::None { .. }) {
+            headers.insert(header::CONTENT_TYPE, default_type);
+        }
+    }
+    for (name, _) in lines.iter().filter(|(name, _)| *name != header::CONTENT_TYPE) {
         headers.remove(name);
     }
-    let body = body_for(status, body, length);
-    // the API's own is about its envelope
-    headers.remove(header::CONTENT_TYPE);
     for (name, value) in lines {
-        headers.append(name, value);
+        if name == header::CONTENT_TYPE {
+            // there is one line at most
+            headers.insert(name, value);
+        } else {
+            headers.append(name, value);
+        }
     }
     ClientReply { status, headers, body, length, notes: Vec::new() }
 }
 
-/// A number or its three digits, which is how some frameworks write it (R18); a whole number may have a point.
+/// Parses a number, or its three digits in a string, as some frameworks write it (R18); 200.0 is accepted.
 fn status(written: Json<'_>) -> Result<StatusCode, ProxyError> {
     let digits = match written.kind() {
         JsonKind::Number if written.written().bytes().all(|byte| byte.is_ascii_digit()) => {
@@ -146,15 +147,15 @@ fn status(written: Json<'_>) -> Result<StatusCode, ProxyError> {
         JsonKind::Text => written.text().map(|text| Cow::Owned(text.beginning(4))),
         _ => None,
     };
-    // three bytes that are a status can be nothing but its digits: no sign, no zeros before it
+    // three bytes that parse as a status are digits: no sign and no leading zero
     let code = digits.and_then(|digits| StatusCode::from_bytes(digits.as_bytes()).ok());
     code.filter(|code| (200..=599).contains(&code.as_u16())).ok_or_else(|| {
-        let found = log_safe(written.written(), LONGEST_QUOTE);
+        let found = log_safe(written.written(), MAX_QUOTE);
         invalid(format!("statusCode is {found}, expected a number from 200 to 599"))
     })
 }
 
-/// The flag; null is as good as none.
+/// Null is false.
 fn is_base64(written: Option<Json<'_>>) -> Result<bool, ProxyError> {
     match written.filter(|written| written.kind() != JsonKind::Null) {
         None => Ok(false),
@@ -162,13 +163,13 @@ fn is_base64(written: Option<Json<'_>>) -> Result<bool, ProxyError> {
     }
 }
 
-/// The bytes of the body as they stand in the answer, which they are a part of unless they have escapes.
+/// The body, a slice of the response unless it contains escapes.
 fn content(output: &Bytes, body: Option<Json<'_>>, is_base64: bool) -> Result<Bytes, ProxyError> {
     let Some(body) = body.filter(|body| body.kind() != JsonKind::Null) else { return Ok(Bytes::new()) };
     match body.text().map(|text| (text, text.plain())) {
         Some((_, Some(plain))) => Ok(output.slice_ref(plain.as_bytes())),
         Some((text, None)) => Ok(Bytes::from(text.unescaped())),
-        // a value that is not a string is what a function has not turned into one
+        // a function may return JSON that it did not serialize to a string
         None if !is_base64 => Ok(output.slice_ref(body.written().as_bytes())),
         None => Err(invalid("isBase64Encoded is true, but body is not a string")),
     }
@@ -180,7 +181,7 @@ fn decoded(body: &[u8]) -> Result<Bytes, ProxyError> {
     })
 }
 
-/// The debug line about a body that API Gateway would have refused.
+/// Debug note about a body that API Gateway would refuse.
 fn note_on_body(body: Json<'_>) -> Option<LogNote> {
     let is_usual = matches!(body.kind(), JsonKind::Text | JsonKind::Null) || log::max_level() < Level::Debug;
     let text = "the function's `body` is not a string, it is sent to the client as JSON";

@@ -1,8 +1,8 @@
-//! The Lambda API refused the call: no such function, no right to call it, too many calls.
+//! Refusals by the Lambda API: unknown function, access denied, throttling.
 //!
-//! Its message names account, role and function, so that the client learns none of it: `answer.rs` passes on
-//! either an error of ours or, with `preserve_lambda_api_error_code`, the status with a fixed body. What the
-//! API said goes to the log in the words of Kong's plugin (`peers.md` R02, R03).
+//! The API's message names account, role and function, so the client must not see it: the client gets an
+//! error of the sidecar or, with `preserve_lambda_api_error_code`, the API's status with a fixed body. The
+//! message is logged with the text of Kong's plugin (`peers.md` R02, R03).
 
 use std::borrow::Cow;
 
@@ -31,17 +31,16 @@ use crate::{
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
-/// Kong's, word for word.
+/// Kong's text.
 const BODY: &str = r#"{"message":"Upstream Lambda invocation failed"}"#;
-/// Characters of a message in the API's own shape.
-const LONGEST_MESSAGE: usize = 1000;
-/// Characters of a body in any other shape: a front end's page, as a rule.
-const LONGEST_TEXT: usize = 200;
-const LONGEST_KIND: usize = 100;
+/// Maximum length of the API's message in the log, in characters.
+const MAX_MESSAGE: usize = 1000;
+/// Maximum length of any other body in the log, in characters; usually the page of a front end.
+const MAX_BODY: usize = 200;
+const MAX_KIND: usize = 100;
 
-/// The answer with the API's status, or the error of ours.
 pub fn reply(preserve_status: bool, upstream: &UpstreamReply) -> Result<ClientReply, ProxyError> {
-    let (text, explanation) = told(upstream);
+    let (text, explanation) = log_line(upstream);
     let throttled = upstream.status == StatusCode::TOO_MANY_REQUESTS;
     let retry_after = upstream.headers.get(header::RETRY_AFTER).filter(|_| throttled);
     if !preserve_status {
@@ -66,26 +65,26 @@ fn debug(text: String) -> LogNote {
     LogNote { level: Level::Debug, text }
 }
 
-/// A redirect, which the API does not know, would send the client elsewhere.
+/// The Invoke API has no redirects, so a redirect is never passed on.
 fn error_status(status: StatusCode) -> StatusCode {
     if status.is_client_error() || status.is_server_error() { status } else { StatusCode::BAD_GATEWAY }
 }
 
-/// The line for the log, and the explanation of a refused signature.
-fn told(upstream: &UpstreamReply) -> (String, Option<String>) {
+/// The log line, and the explanation of a signature mismatch.
+fn log_line(upstream: &UpstreamReply) -> (String, Option<String>) {
     let body: &[u8] = if let ReplyBody::Whole(body) = &upstream.body { body } else { b"" };
     let text = str::from_utf8(body).map_or_else(|_| beginning(body), Cow::Borrowed);
-    // the members' case differs by error (Lambda API model: `Message` and `message`)
+    // the case of the name differs by error (Lambda API model: `Message` and `message`)
     let [upper, lower, kind, code, upper_code] =
         Json::members(&text, ["Message", "message", "__type", "code", "Code"]).map(text_of);
     let (message, longest) = match upper.or(lower) {
-        Some(message) => (Cow::Owned(message.unescaped()), LONGEST_MESSAGE),
-        None => (Cow::Borrowed(&*text), LONGEST_TEXT),
+        Some(message) => (Cow::Owned(message.unescaped()), MAX_MESSAGE),
+        None => (Cow::Borrowed(&*text), MAX_BODY),
     };
     let (sentence, explanation) = split(message.trim());
     let sentence = if sentence.is_empty() { "no message".to_owned() } else { log_safe(sentence, longest) };
     let status = upstream.status.as_u16();
-    let kind = kind.or(code).or(upper_code).map(|kind| kind.beginning(4 * LONGEST_KIND));
+    let kind = kind.or(code).or(upper_code).map(|kind| kind.beginning(4 * MAX_KIND));
     let kind = error_type(&upstream.headers).or_else(|| kind.as_deref().map(bare_name));
     let kind = kind.filter(|kind| !kind.is_empty());
     let kind = kind.map(|kind| format!(" ({})", log_word(kind))).unwrap_or_default();
@@ -97,10 +96,10 @@ fn text_of(member: Option<Json<'_>>) -> Option<JsonText<'_>> {
     member.and_then(Json::text)
 }
 
-/// The beginning of a body that is not UTF-8, so that it is nothing of the API's.
+/// The beginning of a body that is not UTF-8, which the API never sends.
 fn beginning(body: &[u8]) -> Cow<'_, str> {
-    // a character has four bytes at most, and one more tells that there is more
-    String::from_utf8_lossy(&body[..body.len().min(4 * (LONGEST_TEXT + 1))])
+    // a character has four bytes at most; one character more shows that the text was cut
+    String::from_utf8_lossy(&body[..body.len().min(4 * (MAX_BODY + 1))])
 }
 
 #[cfg(test)]
@@ -131,8 +130,8 @@ mod tests {
     }
 
     fn logged(upstream: &UpstreamReply) -> String {
-        let told = rejected(upstream).0.to_string();
-        told.strip_prefix("The function could not be invoked: ").unwrap().to_owned()
+        let log_line = rejected(upstream).0.to_string();
+        log_line.strip_prefix("The function could not be invoked: ").unwrap().to_owned()
     }
 
     #[test]

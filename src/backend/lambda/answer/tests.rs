@@ -248,7 +248,7 @@ fn a_body_is_read_first_only_where_something_has_to_be_known_of_it() {
     let unhandled = AnswerSettings { unhandled_status: Some(StatusCode::BAD_GATEWAY), ..PLAIN };
     let good = upstream(200, &[], "");
     let bad = failed("Unhandled");
-    let whole = ReplyMode::Collected { limit: LONGEST_ANSWER };
+    let whole = ReplyMode::Collected { limit: MAX_ANSWER };
     let events = |prelude| ReplyMode::Events { prelude };
     for (settings, upstream, buffered, streamed) in [
         (PLAIN, &good, ReplyMode::Streamed, events(false)),
@@ -267,7 +267,7 @@ fn a_body_is_read_first_only_where_something_has_to_be_known_of_it() {
         for invocation_type in [InvocationType::RequestResponse, InvocationType::Event] {
             let refused = upstream(status, &[], "");
             let mode = reply_mode(proxy, invocation_type, InvokeMode::ResponseStream, &refused);
-            assert_eq!(mode, ReplyMode::Truncated { limit: LONGEST_REFUSAL });
+            assert_eq!(mode, ReplyMode::Truncated { limit: MAX_REFUSAL });
         }
     }
 }

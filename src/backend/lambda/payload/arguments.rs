@@ -1,8 +1,8 @@
-//! The arguments of a query or a form: `a=1&b=2`, decoded.
+//! Decodes the arguments of a query or a form: `a=1&b=2`.
 //!
-//! Every mode wants those of the query, `body_arguments.rs` those of a form. None is ever dropped in silence, as
-//! Kong does with what comes after the hundredth (`peers.md` K09b): those of a query are bounded by its length,
-//! those of a form by their number, beyond which it is refused. They stay where they are until an event is written.
+//! No argument is ever dropped; Kong drops all after the hundredth (`peers.md` K09b). The length limit of the
+//! request line bounds those of a query, and a form with too many is refused. Nothing is copied before an
+//! event is written.
 
 use std::borrow::Cow;
 
@@ -10,16 +10,16 @@ use percent_encoding::percent_decode;
 use serde::{Serialize, Serializer};
 
 use super::{
-    groups::{Named, Source},
+    groups::{Named, NamedValues},
     text::text,
 };
 
-/// What follows a name, as Kong has it.
+/// The value of an argument, as Kong reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Argument<'a> {
-    /// Nothing, not even `=`: `?flag`.
+    /// `?flag`, without `=`.
     Flag,
-    /// What is after the `=`.
+    /// The text after `=`.
     Text(Cow<'a, str>),
 }
 
@@ -29,7 +29,7 @@ impl<'a> From<Option<Cow<'a, str>>> for Argument<'a> {
     }
 }
 
-/// A flag is `true` (`peers.md` K07).
+/// A flag is written as `true` (`peers.md` K07).
 impl Serialize for Argument<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
@@ -39,40 +39,41 @@ impl Serialize for Argument<'_> {
     }
 }
 
-/// Arguments as they were sent.
+/// The encoded arguments.
 #[derive(Debug, Clone, Copy)]
 pub struct Arguments<'a>(pub &'a [u8]);
 
-/// The same, of which a flag has an empty value, as AWS has it.
+/// The same with an empty value for a flag, as AWS reads it.
 #[derive(Debug, Clone, Copy)]
 pub struct PlainArguments<'a>(pub Arguments<'a>);
 
 impl<'a> Arguments<'a> {
-    /// Name and value of the argument at a place.
-    fn pair(self, place: u32) -> (&'a [u8], Option<&'a [u8]>) {
-        let rest = usize::try_from(place).ok().and_then(|place| self.0.get(place..)).unwrap_or_default();
+    /// Name and value of the argument that begins at `position`, encoded.
+    fn pair(self, position: u32) -> (&'a [u8], Option<&'a [u8]>) {
+        let rest =
+            usize::try_from(position).ok().and_then(|position| self.0.get(position..)).unwrap_or_default();
         let (name, value) = rest.split_at(end_of_name(rest));
         let value = value.strip_prefix(b"=");
-        (name, value.map(|value| &value[..position(value, b'&').unwrap_or(value.len())]))
+        (name, value.map(|value| value.split(|byte| *byte == b'&').next().unwrap_or_default()))
     }
 
-    /// All arguments that are not empty.
+    /// All arguments but empty ones (`a=1&&b=2`).
     fn pairs(self) -> impl Iterator<Item = &'a [u8]> {
         self.0.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty())
     }
 }
 
 impl Named for Arguments<'_> {
-    fn name(&self, place: u32) -> Cow<'_, str> {
-        decoded(self.pair(place).0)
+    fn name(&self, position: u32) -> Cow<'_, str> {
+        decoded(self.pair(position).0)
     }
 }
 
-impl<'a> Source for Arguments<'a> {
+impl<'a> NamedValues for Arguments<'a> {
     type Value = Argument<'a>;
 
-    fn value(&self, place: u32) -> Argument<'a> {
-        self.pair(place).1.map_or(Argument::Flag, |value| Argument::Text(decoded(value)))
+    fn value(&self, position: u32) -> Argument<'a> {
+        self.pair(position).1.map_or(Argument::Flag, |value| Argument::Text(decoded(value)))
     }
 
     fn count(&self) -> usize {
@@ -81,25 +82,25 @@ impl<'a> Source for Arguments<'a> {
 
     fn each(&self, mut call: impl FnMut(u32, &str)) {
         for pair in self.pairs() {
-            let place = pair.as_ptr().addr() - self.0.as_ptr().addr();
-            if let Ok(place) = u32::try_from(place) {
-                call(place, &decoded(&pair[..end_of_name(pair)]));
+            let position = pair.as_ptr().addr() - self.0.as_ptr().addr();
+            if let Ok(position) = u32::try_from(position) {
+                call(position, &decoded(&pair[..end_of_name(pair)]));
             }
         }
     }
 }
 
 impl Named for PlainArguments<'_> {
-    fn name(&self, place: u32) -> Cow<'_, str> {
-        self.0.name(place)
+    fn name(&self, position: u32) -> Cow<'_, str> {
+        self.0.name(position)
     }
 }
 
-impl<'a> Source for PlainArguments<'a> {
-    type Value = Cow<'a, str>;
+impl<'a> NamedValues for PlainArguments<'a> {
+    type Value = Cow<'a, [u8]>;
 
-    fn value(&self, place: u32) -> Cow<'a, str> {
-        self.0.pair(place).1.map(decoded).unwrap_or_default()
+    fn value(&self, position: u32) -> Cow<'a, [u8]> {
+        self.0.pair(position).1.map(decoded_bytes).unwrap_or_default()
     }
 
     fn count(&self) -> usize {
@@ -115,16 +116,16 @@ fn end_of_name(pair: &[u8]) -> usize {
     pair.iter().position(|byte| matches!(byte, b'=' | b'&')).unwrap_or(pair.len())
 }
 
-fn position(bytes: &[u8], wanted: u8) -> Option<usize> {
-    bytes.iter().position(|byte| *byte == wanted)
+fn decoded(part: &[u8]) -> Cow<'_, str> {
+    text(decoded_bytes(part))
 }
 
-/// A name or a value with its escapes undone, and with blanks for `+`.
-fn decoded(part: &[u8]) -> Cow<'_, str> {
+/// Decodes percent escapes, and `+` as a blank.
+fn decoded_bytes(part: &[u8]) -> Cow<'_, [u8]> {
     if !part.iter().any(|byte| matches!(byte, b'+' | b'%')) {
-        return text(part);
+        return Cow::Borrowed(part);
     }
-    // blanks go in as the escapes come out, in one copy
+    // blanks and escapes in one copy
     let mut bytes = Vec::with_capacity(part.len());
     for (count, piece) in part.split(|byte| *byte == b'+').enumerate() {
         if count > 0 {
@@ -132,7 +133,7 @@ fn decoded(part: &[u8]) -> Cow<'_, str> {
         }
         bytes.extend(percent_decode(piece));
     }
-    text(bytes)
+    Cow::Owned(bytes)
 }
 
 #[cfg(test)]
@@ -141,7 +142,7 @@ mod tests {
 
     use super::{
         super::{
-            grouped::{Grouped, Indexed},
+            groups::{Grouped, Indexed},
             writer::tests::written,
         },
         *,
@@ -190,8 +191,8 @@ mod tests {
             query in "([a-c+=&;ö]|%[2-7][0-9a-fA-F]|%C3%B6|%[G-Z&]){0,20}",
         ) {
             let arguments = Indexed::new(PlainArguments(Arguments(query.as_bytes())));
-            let ours = written(|writer| writer.all_of("", &arguments));
-            // for bytes that are not UTF-8, of which there are none here, they put U+FFFD
+            let ours = written(|writer| writer.all_of(&arguments));
+            // `form_urlencoded` replaces invalid UTF-8 by U+FFFD, so there is none here
             let mut theirs = serde_json::Map::new();
             for (name, value) in form_urlencoded::parse(query.as_bytes()) {
                 let values = theirs.entry(name).or_insert_with(|| serde_json::json!([]));

@@ -1,41 +1,37 @@
-//! A body taken apart into arguments: JSON, a form, or a multipart form.
+//! Parses a request body into arguments: JSON, a form, or a multipart form.
 //!
-//! `merge.rs` needs them and refuses what has none; `forward.rs` gives them beside the body if it has any.
+//! `merge.rs` refuses a body that cannot be parsed; `forward.rs` then forwards it without arguments.
 
-use actix_http::header;
+use actix_http::header::{self, HeaderMap};
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use super::{
     arguments::Arguments,
-    content_type::BodyKind,
-    groups::Source as _,
-    multipart::{self, Parts},
-    no_arguments::NoArguments,
+    content_type::{self, BodyKind},
+    groups::NamedValues as _,
+    multipart::{self, FormParts},
 };
 use crate::message::{
     error::{ErrorKind, ProxyError},
     inbound::{InboundRequest, RequestBody},
 };
 
-/// An argument costs more than its bytes, and no form has as many.
-const MOST_FIELDS: usize = 10_000;
+/// Bounds the memory of the index; no real form has as many fields.
+const MAX_FIELDS: usize = 10_000;
 
 #[derive(Debug)]
 pub enum BodyArguments<'a> {
-    /// A JSON document of any type, in its own words.
+    /// A JSON document of any type, as it was sent.
     Json(&'a RawValue),
-    /// The fields of a form; none if there is no body.
+    /// The fields of a form; empty without a body.
     Form(Arguments<'a>),
-    /// The parts of a multipart form.
-    Parts(Parts<'a>),
+    Parts(FormParts<'a>),
 }
 
 impl<'a> BodyArguments<'a> {
-    /// Takes a request's body apart.
-    ///
     /// # Errors
-    /// It cannot be, or should not.
+    /// The body has no arguments, for the reason in the error.
     pub fn read(inbound: &'a InboundRequest) -> Result<Self, NoArguments> {
         let RequestBody::Whole(body) = &inbound.body else { return Ok(Self::none()) };
         if body.is_empty() {
@@ -43,8 +39,8 @@ impl<'a> BodyArguments<'a> {
         }
         match BodyKind::of(&inbound.headers) {
             BodyKind::Json => document(body).map(Self::Json).map_err(NoArguments::Unreadable),
-            BodyKind::Form if Arguments(body).count() > MOST_FIELDS => {
-                Err(NoArguments::too_many("arguments", MOST_FIELDS))
+            BodyKind::Form if Arguments(body).count() > MAX_FIELDS => {
+                Err(NoArguments::too_many("arguments", MAX_FIELDS))
             }
             BodyKind::Form => Ok(Self::Form(Arguments(body))),
             BodyKind::Multipart => {
@@ -59,7 +55,7 @@ impl<'a> BodyArguments<'a> {
         Self::Form(Arguments(b""))
     }
 
-    /// Whether they have names: an array or a single value has none.
+    /// False for JSON that is not an object.
     pub fn are_named(&self) -> bool {
         match self {
             Self::Json(document) => document.get().starts_with('{'),
@@ -68,7 +64,45 @@ impl<'a> BodyArguments<'a> {
     }
 }
 
-/// One whole JSON document. Its nesting costs no stack, and its numbers keep their digits.
+/// Checks that the body is one JSON document. Nesting needs no stack, and numbers keep their digits.
 fn document(body: &Bytes) -> Result<&RawValue, ProxyError> {
     serde_json::from_slice(body).map_err(|error| ProxyError::new(ErrorKind::InvalidBody, error))
+}
+
+/// The reason why a body has no arguments.
+#[derive(Debug)]
+pub enum NoArguments {
+    /// The content type has no arguments.
+    OtherType,
+    /// The body is malformed for its content type.
+    Unreadable(ProxyError),
+    TooMany(ProxyError),
+}
+
+impl NoArguments {
+    pub fn too_many(what: &str, most: usize) -> Self {
+        Self::TooMany(ProxyError::new(
+            ErrorKind::InvalidBody,
+            format!("the body has more than {most} {what}"),
+        ))
+    }
+
+    /// The error for the client of a request with these headers.
+    pub fn of_body(self, headers: &HeaderMap) -> ProxyError {
+        match self {
+            Self::OtherType => {
+                ProxyError::new(ErrorKind::UnsupportedMediaType, content_type::unsupported(headers))
+            }
+            other => other.into(),
+        }
+    }
+}
+
+impl From<NoArguments> for ProxyError {
+    fn from(why: NoArguments) -> Self {
+        match why {
+            NoArguments::OtherType => ErrorKind::UnsupportedMediaType.into(),
+            NoArguments::Unreadable(error) | NoArguments::TooMany(error) => error,
+        }
+    }
 }

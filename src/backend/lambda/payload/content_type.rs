@@ -1,23 +1,23 @@
-//! What a request says that its body is.
+//! Classifies a request body by `Content-Type` and `Content-Encoding`.
 //!
-//! Parameters and case never matter: Kong and Envoy match `application/json; charset=utf-8` against the bare
-//! type, and miss it (`peers.md` K15, L06).
+//! Parameters and case are ignored. Kong and Envoy compare the whole header, so they do not recognise
+//! `application/json; charset=utf-8` (`peers.md` K15, L06).
 
 use actix_http::header::{self, HeaderMap, HeaderValue};
 
 use crate::text::log_safe::log_safe;
 
-/// Types whose bodies can be taken apart, for the log.
-const TAKEN: &str = "application/json, types that end in +json, application/x-www-form-urlencoded and \
+/// For the log: the types that [`BodyKind::of`] parses.
+const PARSED_TYPES: &str = "application/json, types that end in +json, application/x-www-form-urlencoded and \
     multipart/form-data, all without a Content-Encoding";
-/// Characters of a client's header that go to the log.
-const LONGEST_QUOTE: usize = 100;
+/// Maximum length of a client's header in the log, in characters.
+const MAX_QUOTE: usize = 100;
 
-/// A content type without its parameters, as the client wrote it; empty if there is none.
+/// A content type without its parameters, in the client's case; empty without the header.
 #[derive(Debug, Clone, Copy)]
 pub struct ContentType<'a>(&'a [u8]);
 
-/// What can be done with a body.
+/// The format of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BodyKind {
     /// `application/json` and anything `+json`.
@@ -26,28 +26,26 @@ pub enum BodyKind {
     Form,
     /// `multipart/form-data`.
     Multipart,
-    /// A type that Kong's `forward_request_body` passes on raw.
+    /// A type that Kong's `forward_request_body` forwards as text.
     Raw,
-    /// Anything else: of another type, of none, or in a content coding, under which its bytes are not what
-    /// its type says.
+    /// Another type, no type, or a content coding, with which the bytes are not in the format of the type.
     Other,
 }
 
 /// `peers.md` K13, K15.
 const RAW: [&str; 5] = ["text/plain", "text/html", "application/xml", "text/xml", "application/soap+xml"];
 
-/// What an HTTP API passes on as text besides `text/*` (`aws.md` 3.2).
+/// The types that HTTP APIs forward as text, besides `text/*` (`aws.md` 3.2).
 const TEXT: [&str; 3] = ["application/json", "application/xml", "application/javascript"];
 
 impl<'a> ContentType<'a> {
-    /// The type of a request's body.
     pub fn of(headers: &'a HeaderMap) -> Self {
         let value = headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
         let end = value.iter().position(|byte| *byte == b';').unwrap_or(value.len());
         Self(value[..end].trim_ascii())
     }
 
-    /// Whether an HTTP API takes it for text.
+    /// True if an HTTP API forwards the body as text.
     pub fn is_text(self) -> bool {
         let main = self.0.first_chunk::<5>();
         main.is_some_and(|main| main.eq_ignore_ascii_case(b"text/"))
@@ -65,7 +63,6 @@ impl<'a> ContentType<'a> {
 }
 
 impl BodyKind {
-    /// The kind of a request's body.
     pub fn of(headers: &HeaderMap) -> Self {
         let content_type = ContentType::of(headers);
         if is_coded(headers) {
@@ -84,13 +81,13 @@ impl BodyKind {
     }
 }
 
-/// The cause for the log where a body cannot be taken apart: the type and coding that came, and those that can be.
-pub fn not_taken(headers: &HeaderMap) -> String {
-    let quoted = |value: &HeaderValue| log_safe(&String::from_utf8_lossy(value.as_bytes()), LONGEST_QUOTE);
+/// The log text for a body that cannot be parsed: its type and coding, and the accepted types.
+pub fn unsupported(headers: &HeaderMap) -> String {
+    let quoted = |value: &HeaderValue| log_safe(&String::from_utf8_lossy(value.as_bytes()), MAX_QUOTE);
     let came = headers.get(header::CONTENT_TYPE).map_or_else(|| "no Content-Type".to_owned(), quoted);
     let coding = headers.get(header::CONTENT_ENCODING).filter(|_| is_coded(headers));
     let coding = coding.map(|coding| format!(" with Content-Encoding {}", quoted(coding)));
-    format!("the body has {came}{}; the route takes {TAKEN}", coding.unwrap_or_default())
+    format!("the body has {came}{}; the route takes {PARSED_TYPES}", coding.unwrap_or_default())
 }
 
 fn is_coded(headers: &HeaderMap) -> bool {
@@ -148,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_is_not_taken_is_told_with_its_type_and_those_that_are() {
+    fn a_body_that_is_unsupported_is_told_with_its_type_and_those_that_are() {
         let mut coded = headers("application/json");
         coded.append(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         for (headers, came) in [
@@ -156,7 +153,7 @@ mod tests {
             (headers("text/csv"), "the body has text/csv; the route takes application/json, "),
             (coded, "the body has application/json with Content-Encoding gzip; the route takes "),
         ] {
-            let text = not_taken(&headers);
+            let text = unsupported(&headers);
             assert!(text.starts_with(came) && text.contains("multipart/form-data"), "{text}");
         }
     }

@@ -1,23 +1,21 @@
-//! A body inside an event: as text, or as base64 that is flagged so.
+//! A request body in an event: text or base64.
 //!
-//! The modes decide which bodies may be text; bytes that are not UTF-8 never are, whatever the settings say,
-//! so nothing is lost (`peers.md` K21, K27; API Gateway itself mangles them).
+//! The mode decides which bodies may be text. Bytes that are not UTF-8 are always sent as base64, so nothing
+//! is lost (`peers.md` K21, K27; API Gateway corrupts them).
 
 use base64::{display::Base64Display, engine::general_purpose::STANDARD};
 use serde::{Serialize, Serializer};
 
-/// A body as it goes into an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventBody<'a> {
-    /// There is none: `null` where it is not left out.
+    /// No body: `null`, or no member.
     Nothing,
     Text(&'a str),
-    /// Base64 of these bytes.
+    /// Bytes that are written as base64.
     Base64(&'a [u8]),
 }
 
 impl<'a> EventBody<'a> {
-    /// The body of these bytes.
     pub fn new(bytes: &'a [u8], may_be_text: bool) -> Self {
         if bytes.is_empty() {
             return Self::Nothing;
@@ -32,8 +30,8 @@ impl<'a> EventBody<'a> {
         *self == Self::Nothing
     }
 
-    /// How many bytes it is likely to take in an event: base64 is four characters for three bytes, and escapes do as
-    /// much to most texts.
+    /// Estimated size in an event: base64 has four characters for three bytes, and escapes make most texts no
+    /// longer.
     pub fn likely_length(&self) -> usize {
         match self {
             Self::Nothing => 0,

@@ -1,12 +1,11 @@
-//! Kong's `forward_request_*`: the parts of a request that a route asks for, each in members of its own.
+//! Kong's `forward_request_*`: an event with a member for each part of the request that the route forwards.
 
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{
-    arguments::Arguments, body_arguments::BodyArguments, content_type::BodyKind, event_body::EventBody,
-    grouped::Indexed, headers::headers, json::json, multipart::Parts, no_arguments::NoArguments,
-    pairs::Pairs,
+    arguments::Arguments, body_arguments::BodyArguments, body_arguments::NoArguments, content_type::BodyKind,
+    event_body::EventBody, groups::Indexed, headers::EventHeaders, multipart::FormParts, writer::json,
 };
 use crate::{
     message::{error::ProxyError, inbound::InboundRequest},
@@ -20,7 +19,7 @@ struct ForwardEvent<'a> {
     #[serde(flatten)]
     uri: Option<ForwardedUri<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    request_headers: Option<Pairs<'a>>,
+    request_headers: Option<EventHeaders<'a>>,
     #[serde(flatten)]
     body: Option<ForwardedBody<'a>>,
 }
@@ -36,18 +35,17 @@ struct ForwardedUri<'a> {
 struct ForwardedBody<'a> {
     request_body: EventBody<'a>,
     request_body_args: IndexedArguments<'a>,
-    /// Kong never says `false`.
+    /// Kong leaves it out instead of writing `false`.
     #[serde(skip_serializing_if = "Option::is_none")]
     request_body_base64: Option<bool>,
 }
 
-/// The arguments of a body, as they are written.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 enum IndexedArguments<'a> {
     Json(&'a RawValue),
     Form(Indexed<Arguments<'a>>),
-    Parts(Indexed<Parts<'a>>),
+    Parts(Indexed<FormParts<'a>>),
 }
 
 impl<'a> From<BodyArguments<'a>> for IndexedArguments<'a> {
@@ -60,20 +58,20 @@ impl<'a> From<BodyArguments<'a>> for IndexedArguments<'a> {
     }
 }
 
-/// Makes the event of a request.
+/// Builds the event.
 ///
 /// # Errors
-/// The event is too large, or the body has more arguments than are taken. One that cannot be taken apart still
-/// goes as it is.
+/// The event is too large, or the body has too many arguments. A body that cannot be parsed is forwarded
+/// without arguments.
 pub fn event(parts: ForwardedParts, inbound: &InboundRequest, limit: u64) -> Result<Vec<u8>, ProxyError> {
     let body = if parts.body { Some(forwarded_body(inbound, parts.base64_encode_body)?) } else { None };
-    // once as it is, once taken apart
+    // the body is written twice: as it is, and as arguments
     let likely =
         body.as_ref().map_or(0, |body| body.request_body.likely_length() + inbound.body.bytes().len());
     let event = ForwardEvent {
         request_method: parts.method.then_some(inbound.method.as_str()),
         uri: parts.uri.then(|| forwarded_uri(inbound)),
-        request_headers: parts.headers.then(|| headers(inbound)),
+        request_headers: parts.headers.then(|| EventHeaders::of(inbound)),
         body,
     };
     json(&event, likely, limit)
@@ -98,9 +96,9 @@ fn forwarded_body(
     };
     let request_body_args = match BodyArguments::read(inbound) {
         Ok(arguments) if arguments.are_named() => arguments,
-        // H01, H02: what is malformed or of a type without arguments has none
+        // H01, H02: a malformed body and other types have no arguments
         Ok(_) | Err(NoArguments::OtherType | NoArguments::Unreadable(_)) => BodyArguments::none(),
-        // to say that there are none would be a lie
+        // an event without them would be wrong
         Err(NoArguments::TooMany(error)) => return Err(error),
     };
     Ok(ForwardedBody {

@@ -1,22 +1,20 @@
-//! The event of an API Gateway: `awsgateway_compatible`.
+//! `awsgateway_compatible`: the event of API Gateway.
 //!
-//! `call.rs` finds what both versions tell of a request; `rest.rs` writes 1.0, `http.rs` 2.0.
+//! `request.rs` collects the values that both versions contain; `rest.rs` writes version 1.0, `http.rs`
+//! version 2.0.
 
-mod call;
 mod http;
-mod request_time;
+mod request;
 mod rest;
 
-use self::call::GatewayRequest;
+use self::request::GatewayRequest;
 use crate::{
     message::{error::ProxyError, inbound::InboundRequest},
     settings::{GatewayEvent, PayloadVersion},
 };
 
-/// Makes the event of a request.
-///
 /// # Errors
-/// The event is too large; every other request has one.
+/// The event is too large.
 pub fn event(settings: &GatewayEvent, inbound: &InboundRequest, limit: u64) -> Result<Vec<u8>, ProxyError> {
     let call = GatewayRequest::new(settings, inbound);
     match settings.version {

@@ -1,66 +1,65 @@
-//! Names that repeat, grouped without a copy of any of them: an index of places in what the client sent.
+//! Groups repeated names without copying them: an index of positions in the client's query, form or JSON
+//! object.
 //!
-//! `arguments.rs` (query, form), `multipart.rs` and `members.rs` (a JSON object) have the names and values; here is
-//! which places share a name, in the order in which the names first appear. A place costs eight bytes: a form of ten
-//! thousand flags is twenty thousand bytes long, and must not cost a hundred times as much.
+//! The names keep the order in which they first appear. An index entry has eight bytes, because a form of ten
+//! thousand flags has only twenty thousand.
 
 use std::{
     borrow::Cow,
     hash::{BuildHasher as _, RandomState},
 };
 
-/// Names by their places.
+use serde::{Serialize, Serializer};
+
+/// Names by their position.
 pub trait Named {
-    /// The name that begins at this place.
-    fn name(&self, place: u32) -> Cow<'_, str>;
+    fn name(&self, position: u32) -> Cow<'_, str>;
 }
 
-/// Something that the client sent with names and values in it.
-pub trait Source: Named {
+/// A part of a request with names and values.
+pub trait NamedValues: Named {
     type Value;
 
-    /// The value that belongs to the name at this place.
-    fn value(&self, place: u32) -> Self::Value;
+    /// The value of the name at this position.
+    fn value(&self, position: u32) -> Self::Value;
 
     fn count(&self) -> usize;
 
-    /// Calls with each place and its name, in order.
+    /// Calls `call` with each position and its name, in order.
     fn each(&self, call: impl FnMut(u32, &str));
 }
 
-/// The places of names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Entry {
-    /// The name's hash at first; once grouped, the first place of the same name.
+struct NameEntry {
+    /// The hash of the name; after grouping, the first position of the same name.
     key: u32,
-    place: u32,
+    position: u32,
 }
 
-/// Places by the hashes of their names, to be compared with others that the same hasher made.
+/// Positions sorted by the hashes of their names. Comparable only with hashes of the same hasher.
 #[derive(Debug)]
-pub struct Hashed(Vec<Entry>);
+pub struct HashedNames(Vec<NameEntry>);
 
-/// Places by name, in the order in which the names first appear.
+/// Positions grouped by name, in the order in which the names first appear.
 #[derive(Debug, Default)]
-pub struct Groups(Vec<Entry>);
+pub struct Groups(Vec<NameEntry>);
 
-impl Hashed {
-    /// Hashes the names of a source. The hasher's keys are random, so that no client can choose names with the same
-    /// hash.
-    pub fn new(source: &impl Source, hasher: &RandomState) -> Self {
+impl HashedNames {
+    /// The hasher must have random keys, so that a client cannot choose names with the same hash.
+    pub fn new(source: &impl NamedValues, hasher: &RandomState) -> Self {
         let mut entries = Vec::with_capacity(source.count());
-        source.each(|place, name| entries.push(Entry { key: hash(name, hasher), place }));
+        source.each(|position, name| entries.push(NameEntry { key: hash(name, hasher), position }));
         entries.sort_unstable();
         Self(entries)
     }
 
-    /// Leaves out the names that `others` has too.
+    /// Removes the names that `others` contains.
     pub fn leave_out(&mut self, names: &dyn Named, others: &Self, other_names: &dyn Named) {
         let mut rest = &others.0[..];
         self.0.retain(|entry| {
             rest = &rest[rest.iter().take_while(|other| other.key < entry.key).count()..];
             let mut same_hash = rest.iter().take_while(|other| other.key == entry.key);
-            !same_hash.any(|other| other_names.name(other.place) == names.name(entry.place))
+            !same_hash.any(|other| other_names.name(other.position) == names.name(entry.position))
         });
     }
 
@@ -68,7 +67,7 @@ impl Hashed {
         let Self(mut entries) = self;
         for same_hash in entries.chunk_by_mut(|one, next| one.key == next.key) {
             if let [alone] = same_hash {
-                alone.key = alone.place;
+                alone.key = alone.position;
             } else {
                 group_colliding(same_hash, names);
             }
@@ -78,19 +77,19 @@ impl Hashed {
     }
 }
 
-/// Groups entries of one hash, which are almost always of one name.
-fn group_colliding(entries: &mut [Entry], names: &dyn Named) {
-    let first = names.name(entries[0].place);
-    let are_same = entries[1..].iter().all(|entry| names.name(entry.place) == first);
+/// Groups entries with the same hash, which almost always have the same name.
+fn group_colliding(entries: &mut [NameEntry], names: &dyn Named) {
+    let first = names.name(entries[0].position);
+    let are_same = entries[1..].iter().all(|entry| names.name(entry.position) == first);
     if !are_same {
         entries.sort_by(|one, other| {
-            names.name(one.place).cmp(&names.name(other.place)).then(one.place.cmp(&other.place))
+            names.name(one.position).cmp(&names.name(other.position)).then(one.position.cmp(&other.position))
         });
     }
     for same_name in
-        entries.chunk_by_mut(|one, next| are_same || names.name(one.place) == names.name(next.place))
+        entries.chunk_by_mut(|one, next| are_same || names.name(one.position) == names.name(next.position))
     {
-        let first = same_name[0].place;
+        let first = same_name[0].position;
         for entry in same_name {
             entry.key = first;
         }
@@ -99,22 +98,21 @@ fn group_colliding(entries: &mut [Entry], names: &dyn Named) {
 
 fn hash(name: &str, hasher: &RandomState) -> u32 {
     let hash = hasher.hash_one(name);
-    // the lower half is as good as any
+    // the lower 32 bits
     u32::try_from(hash & u64::from(u32::MAX)).unwrap_or_default()
 }
 
 impl Groups {
-    /// Groups the places of a source.
-    pub fn new(source: &impl Source) -> Self {
-        Hashed::new(source, &RandomState::new()).group(source)
+    pub fn new(source: &impl NamedValues) -> Self {
+        HashedNames::new(source, &RandomState::new()).group(source)
     }
 
-    /// Keeps the last place of each name, and frees the room of all others.
+    /// Keeps the last position of each name and frees the memory of the others.
     pub fn keep_last(&mut self) {
         self.0.dedup_by(|next, kept| {
             let is_same = next.key == kept.key;
             if is_same {
-                kept.place = next.place;
+                kept.position = next.position;
             }
             is_same
         });
@@ -125,23 +123,95 @@ impl Groups {
         self.0.is_empty()
     }
 
-    /// The places of each name.
-    pub fn iter(&self) -> impl Iterator<Item = Places<'_>> + Clone {
-        self.0.chunk_by(|one, next| one.key == next.key).map(Places)
+    pub fn iter(&self) -> impl Iterator<Item = Positions<'_>> + Clone {
+        self.0.chunk_by(|one, next| one.key == next.key).map(Positions)
     }
 }
 
-/// The places of one name, in order.
+/// The positions of one name, in order.
 #[derive(Debug, Clone, Copy)]
-pub struct Places<'g>(&'g [Entry]);
+pub struct Positions<'g>(&'g [NameEntry]);
 
-impl<'g> Places<'g> {
+impl<'g> Positions<'g> {
     pub fn first(self) -> u32 {
         self.0[0].key
     }
 
     pub fn iter(self) -> impl DoubleEndedIterator<Item = u32> + ExactSizeIterator + Clone + use<'g> {
-        self.0.iter().map(|entry| entry.place)
+        self.0.iter().map(|entry| entry.position)
+    }
+}
+
+/// Names with their values.
+pub trait Grouped {
+    type Value<'v>
+    where
+        Self: 'v;
+
+    fn groups(&self) -> impl Iterator<Item = (Cow<'_, str>, impl Values<Item = Self::Value<'_>>)>;
+}
+
+pub trait Values: DoubleEndedIterator + ExactSizeIterator + Clone {}
+
+impl<I: DoubleEndedIterator + ExactSizeIterator + Clone> Values for I {}
+
+/// A source with the index of its names.
+#[derive(Debug)]
+pub struct Indexed<S> {
+    source: S,
+    groups: Groups,
+}
+
+impl<S: NamedValues> Indexed<S> {
+    pub fn new(source: S) -> Self {
+        let groups = Groups::new(&source);
+        Self { source, groups }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.groups.is_empty()
+    }
+}
+
+impl<S: NamedValues> Grouped for Indexed<S> {
+    type Value<'v>
+        = S::Value
+    where
+        S: 'v;
+
+    fn groups(&self) -> impl Iterator<Item = (Cow<'_, str>, impl Values<Item = S::Value>)> {
+        self.groups.iter().map(|positions| {
+            let values = positions.iter().map(|position| self.source.value(position));
+            (self.source.name(positions.first()), values)
+        })
+    }
+}
+
+impl<S: NamedValues<Value: Serialize>> Serialize for Indexed<S> {
+    fn serialize<T: Serializer>(&self, serializer: T) -> Result<T::Ok, T::Error> {
+        as_kong(self, serializer)
+    }
+}
+
+pub fn as_kong<'g, G, S>(grouped: &'g G, serializer: S) -> Result<S::Ok, S::Error>
+where
+    G: Grouped<Value<'g>: Serialize>,
+    S: Serializer,
+{
+    serializer.collect_map(grouped.groups().map(|(name, values)| (name, OneOrAll(values))))
+}
+
+/// The values of one name as Kong writes them: a single value, or an array of several.
+#[derive(Debug)]
+pub struct OneOrAll<I>(pub I);
+
+impl<I: Values<Item: Serialize>> Serialize for OneOrAll<I> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut values = self.0.clone();
+        match (values.next(), values.len()) {
+            (Some(value), 0) => value.serialize(serializer),
+            _ => serializer.collect_seq(self.0.clone()),
+        }
     }
 }
 
@@ -152,18 +222,18 @@ mod tests {
     use super::*;
 
     impl Named for Vec<String> {
-        fn name(&self, place: u32) -> Cow<'_, str> {
-            Cow::Borrowed(&self[place as usize])
+        fn name(&self, position: u32) -> Cow<'_, str> {
+            Cow::Borrowed(&self[position as usize])
         }
     }
 
-    /// The places of each name, by their first.
+    /// The positions of each name.
     fn expected(names: &[String]) -> Vec<Vec<u32>> {
         let mut groups = Vec::<Vec<u32>>::new();
-        for (place, name) in (0..).zip(names) {
+        for (position, name) in (0..).zip(names) {
             match groups.iter_mut().find(|group| names[group[0] as usize] == *name) {
-                Some(group) => group.push(place),
-                None => groups.push(vec![place]),
+                Some(group) => group.push(position),
+                None => groups.push(vec![position]),
             }
         }
         groups
@@ -176,24 +246,24 @@ mod tests {
             hashes in 1..5_u32,
         ) {
             let key = |name: &str| u32::try_from(name.len()).unwrap() % hashes;
-            let mut entries: Vec<_> = (0..).zip(&names).map(|(place, name)| Entry { key: key(name), place }).collect();
+            let mut entries: Vec<_> = (0..).zip(&names).map(|(position, name)| NameEntry { key: key(name), position }).collect();
             entries.sort_unstable();
-            let groups = Hashed(entries.clone()).group(&names);
-            let places: Vec<Vec<u32>> = groups.iter().map(|places| places.iter().collect()).collect();
-            prop_assert_eq!(places, expected(&names));
+            let groups = HashedNames(entries.clone()).group(&names);
+            let positions: Vec<Vec<u32>> = groups.iter().map(|positions| positions.iter().collect()).collect();
+            prop_assert_eq!(positions, expected(&names));
 
             let others: Vec<String> = names.iter().step_by(3).cloned().collect();
             let mut other_entries: Vec<_> =
-                (0..).zip(&others).map(|(place, name)| Entry { key: key(name), place }).collect();
+                (0..).zip(&others).map(|(position, name)| NameEntry { key: key(name), position }).collect();
             other_entries.sort_unstable();
-            let mut left = Hashed(entries);
-            left.leave_out(&names, &Hashed(other_entries), &others);
+            let mut left = HashedNames(entries);
+            left.leave_out(&names, &HashedNames(other_entries), &others);
             let groups = left.group(&names);
-            let kept: Vec<u32> = groups.iter().map(Places::first).collect();
+            let kept: Vec<u32> = groups.iter().map(Positions::first).collect();
             let wanted: Vec<u32> = expected(&names)
                 .into_iter()
                 .map(|group| group[0])
-                .filter(|place| !others.contains(&names[*place as usize]))
+                .filter(|position| !others.contains(&names[*position as usize]))
                 .collect();
             prop_assert_eq!(kept, wanted);
         }

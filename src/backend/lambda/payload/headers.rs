@@ -1,31 +1,167 @@
 //! The client's headers for an event.
 //!
-//! They come from `message/inbound.rs` without those that never pass and with those that every hop adds; `host`
-//! was taken out there, and is put back, since functions build their own links with it.
+//! `message/inbound.rs` has removed hop-by-hop headers and added those of the sidecar. It also removed
+//! `host`, which is added again, because functions build links with it.
 
 use std::borrow::Cow;
 
 use actix_http::header::{HeaderName, HeaderValue};
+use serde::{Serialize, Serializer};
 
-use super::{pairs::Pairs, text::text};
+use super::{
+    groups::{Grouped, OneOrAll, Values},
+    text::text,
+};
 use crate::message::inbound::InboundRequest;
 
-/// All headers by their lower-case names: AWS writes them so for HTTP APIs, and actix keeps no other case.
-pub fn headers(inbound: &InboundRequest) -> Pairs<'_> {
-    let host = inbound.host.iter().map(|host| ("host", host));
-    let others = inbound.headers.iter().map(|(name, value)| (name.as_str(), value));
-    host.chain(others).map(|(name, value)| (name, text(value.as_bytes()))).collect()
+/// Headers by lower-case name, as HTTP APIs send them; actix keeps no other case. The values of a name keep
+/// their order.
+///
+/// Names are sorted, because actix's header map has no order and the same request must give the same bytes.
+#[derive(Debug)]
+pub struct EventHeaders<'a>(Vec<HeaderLine<'a>>);
+
+#[derive(Debug)]
+struct HeaderLine<'a> {
+    /// The beginning of the name: comparing integers is faster than comparing texts.
+    prefix: u128,
+    name: &'a str,
+    value: Cow<'a, [u8]>,
 }
 
-/// The first value of a header.
-pub fn header<'a>(inbound: &'a InboundRequest, name: &HeaderName) -> Option<Cow<'a, str>> {
-    inbound.headers.get(name).map(|value| text(HeaderValue::as_bytes(value)))
+impl<'a> HeaderLine<'a> {
+    fn new(name: &'a str, value: impl Into<Cow<'a, [u8]>>) -> Self {
+        let mut prefix = [0; 16];
+        let length = name.len().min(prefix.len());
+        prefix[..length].copy_from_slice(&name.as_bytes()[..length]);
+        Self { prefix: u128::from_be_bytes(prefix), name, value: value.into() }
+    }
+}
+
+impl<'a> EventHeaders<'a> {
+    pub fn of(inbound: &'a InboundRequest) -> Self {
+        let mut lines = Vec::with_capacity(inbound.headers.len() + 1);
+        lines.extend(inbound.host.iter().map(|host| HeaderLine::new("host", host.as_bytes())));
+        let others = inbound.headers.iter();
+        lines.extend(others.map(|(name, value)| HeaderLine::new(name.as_str(), value.as_bytes())));
+        Self::sorted(lines)
+    }
+
+    fn sorted(mut lines: Vec<HeaderLine<'a>>) -> Self {
+        lines.sort_by(|one, other| one.prefix.cmp(&other.prefix).then_with(|| one.name.cmp(other.name)));
+        Self(lines)
+    }
+
+    /// Adds a value after the other values of the name.
+    pub fn insert(&mut self, name: &'a str, value: impl Into<Cow<'a, [u8]>>) {
+        let at = self.0.partition_point(|line| line.name <= name);
+        self.0.insert(at, HeaderLine::new(name, value));
+    }
+
+    /// Removes a name and returns its values.
+    pub fn remove(&mut self, name: &str) -> Vec<Cow<'a, [u8]>> {
+        let start = self.0.partition_point(|line| line.name < name);
+        let end = self.0.partition_point(|line| line.name <= name);
+        self.0.drain(start..end).map(|line| line.value).collect()
+    }
+
+    /// Joins the values of a name into one.
+    pub fn join(&mut self, name: &str, separator: &str) {
+        let start = self.0.partition_point(|line| line.name < name);
+        let end = self.0.partition_point(|line| line.name <= name);
+        if end - start > 1 {
+            let values: Vec<_> = self.0[start..end].iter().map(|line| text(&*line.value)).collect();
+            self.0[start].value = Cow::Owned(values.join(separator).into_bytes());
+            self.0.drain(start + 1..end);
+        }
+    }
+}
+
+impl Grouped for EventHeaders<'_> {
+    type Value<'v>
+        = &'v [u8]
+    where
+        Self: 'v;
+
+    fn groups(&self) -> impl Iterator<Item = (Cow<'_, str>, impl Values<Item = &[u8]>)> {
+        let groups = self.0.chunk_by(|one, next| one.name == next.name);
+        groups.map(|group| (Cow::Borrowed(group[0].name), group.iter().map(|line| &*line.value)))
+    }
+}
+
+/// Kong's format.
+impl Serialize for EventHeaders<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.groups().map(|(name, values)| (name, OneOrAll(values.map(text)))))
+    }
+}
+
+pub fn header<'a>(inbound: &'a InboundRequest, name: &HeaderName) -> Option<&'a [u8]> {
+    inbound.headers.get(name).map(HeaderValue::as_bytes)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use proptest::prelude::*;
+
+    use super::{super::writer::tests::written, *};
     use crate::backend::lambda::payload::samples::{request, with_header};
+
+    fn headers<'a>(lines: &[(&'a str, &'a str)]) -> EventHeaders<'a> {
+        let lines = lines.iter().map(|(name, value)| HeaderLine::new(name, value.as_bytes()));
+        EventHeaders::sorted(lines.collect())
+    }
+
+    fn json(value: &impl Serialize) -> String {
+        serde_json::to_string(value).unwrap()
+    }
+
+    fn last_of(headers: &EventHeaders<'_>) -> String {
+        written(|writer| writer.last_of(headers))
+    }
+
+    fn all_of(headers: &EventHeaders<'_>) -> String {
+        written(|writer| writer.all_of(headers))
+    }
+
+    fn joined_of(headers: &EventHeaders<'_>) -> String {
+        written(|writer| writer.joined_of(headers))
+    }
+
+    #[test]
+    fn the_same_headers_are_written_in_four_ways() {
+        let headers = headers(&[("b", "2"), ("a", "\"1\""), ("c", ""), ("b", "1")]);
+        assert_eq!(json(&headers), r#"{"a":"\"1\"","b":["2","1"],"c":""}"#);
+        assert_eq!(last_of(&headers), r#"{"a":"\"1\"","b":"1","c":""}"#);
+        assert_eq!(all_of(&headers), r#"{"a":["\"1\""],"b":["2","1"],"c":[""]}"#);
+        assert_eq!(joined_of(&headers), r#"{"a":"\"1\"","b":"2,1","c":""}"#);
+    }
+
+    #[test]
+    fn none_are_an_empty_object_in_each() {
+        let none = headers(&[]);
+        assert_eq!(json(&none), "{}");
+        assert_eq!(last_of(&none), "{}");
+        assert_eq!(all_of(&none), "{}");
+        assert_eq!(joined_of(&none), "{}");
+    }
+
+    #[test]
+    fn the_values_of_a_name_become_one() {
+        let mut headers = headers(&[("b", "2"), ("a", "1"), ("b", ""), ("b", "1")]);
+        for name in ["a", "b", "c"] {
+            headers.join(name, "; ");
+        }
+        assert_eq!(json(&headers), r#"{"a":"1","b":"2; ; 1"}"#);
+    }
+
+    #[test]
+    fn a_name_that_is_taken_is_gone() {
+        let mut headers = headers(&[("b", "2"), ("a", "1"), ("b", "1")]);
+        assert_eq!(headers.remove("b"), [&b"2"[..], b"1"]);
+        assert!(headers.remove("b").is_empty());
+        assert_eq!(json(&headers), r#"{"a":"1"}"#);
+    }
 
     #[test]
     fn headers_come_by_name_with_the_host_and_their_repeats() {
@@ -34,9 +170,41 @@ mod tests {
             inbound = with_header(inbound, name, value);
         }
         assert_eq!(
-            serde_json::to_string(&headers(&inbound)).unwrap(),
+            serde_json::to_string(&EventHeaders::of(&inbound)).unwrap(),
             r#"{"cookie":"c=1","host":"shop.example.com:8080","x-a":"grön","x-b":["2","1"],"#.to_owned()
                 + r#""x-request-id":"request-1"}"#
         );
+    }
+
+    proptest! {
+        #[test]
+        fn headers_are_grouped_as_a_map_would_group_them(
+            written in prop::collection::vec(("[a-c]{0,2}|same-first-16-bytes-[a-c]?", "[x-z,]{0,2}"), 0..10),
+            name in "[a-c]{0,2}|same-first-16-bytes-[a-c]?",
+        ) {
+            let mut expected = std::collections::BTreeMap::<&str, Vec<&str>>::new();
+            for (name, value) in &written {
+                expected.entry(name).or_default().push(value);
+            }
+            let written: Vec<_> = written.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            let headers = || headers(&written);
+            prop_assert_eq!(all_of(&headers()), json(&expected));
+            let last: std::collections::BTreeMap<_, _> = expected.iter().map(|(name, all)| (*name, all[all.len() - 1])).collect();
+            prop_assert_eq!(last_of(&headers()), json(&last));
+            let joined: std::collections::BTreeMap<_, _> = expected.iter().map(|(name, all)| (*name, all.join(","))).collect();
+            prop_assert_eq!(joined_of(&headers()), json(&joined));
+            let mut one = headers();
+            one.join(&name, ",");
+            prop_assert_eq!(joined_of(&one), json(&joined));
+            let mut more = headers();
+            more.insert(&name, &b"new"[..]);
+            let mut expected_more = expected.clone();
+            expected_more.entry(&name).or_default().push("new");
+            prop_assert_eq!(all_of(&more), json(&expected_more));
+            let mut taken = headers();
+            let values: Vec<_> = taken.remove(&name).into_iter().map(text).collect();
+            prop_assert_eq!(values, expected.remove(&*name).unwrap_or_default());
+            prop_assert_eq!(all_of(&taken), json(&expected));
+        }
     }
 }

@@ -1,6 +1,6 @@
-//! Kong's default event: query and body as one JSON object.
+//! Kong's default event: the arguments of query and body in one JSON object.
 //!
-//! Unlike Kong, which then ignores the body (`peers.md` K08), a body that cannot be merged is refused.
+//! A body that cannot be merged is refused; Kong ignores it (`peers.md` K08).
 
 use std::{borrow::Cow, hash::RandomState};
 
@@ -10,18 +10,17 @@ use serde_json::{Map, Value, value::RawValue};
 use super::{
     arguments::{Argument, Arguments},
     body_arguments::BodyArguments,
-    grouped::OneOrAll,
-    groups::{Groups, Hashed, Named, Source},
-    json::{as_it_is, json},
-    multipart::Parts,
+    groups::{Groups, HashedNames, Named, NamedValues, OneOrAll},
+    multipart::FormParts,
     object::Object,
+    writer::{copy_body, json},
 };
 use crate::message::{
     error::{ErrorKind, ProxyError},
     inbound::InboundRequest,
 };
 
-/// Makes the event of a request. `beneath` is the object of Kong's prototype.
+/// Builds the event. `beneath` is the route's `body`, whose members the request's override.
 ///
 /// # Errors
 /// The body cannot be merged, or the event is too large.
@@ -35,16 +34,16 @@ pub fn event(
     let body_bytes = inbound.body.bytes();
     let is_alone = query.count() == 0 && beneath.is_none_or(Map::is_empty);
     if is_alone && matches!(body, BodyArguments::Json(_)) {
-        // K06: arrays stay arrays, and empty ones too
-        return as_it_is(body_bytes, limit);
+        // K06: a JSON body is forwarded byte for byte
+        return copy_body(body_bytes, limit);
     }
-    let body = Members::of_body(body)?;
-    let query = Members::Arguments(query);
+    let body = Layer::of_body(body)?;
+    let query = Layer::Arguments(query);
     let layers = match beneath {
         // K05
         None => vec![query, body],
         // H08
-        Some(beneath) => vec![Members::Settings(beneath.iter().collect()), body, query],
+        Some(beneath) => vec![Layer::Settings(beneath.iter().collect()), body, query],
     };
     // `a=1&` becomes `"a":"1",`
     let quotes =
@@ -52,28 +51,27 @@ pub fn event(
     json(&Merged::new(layers), body_bytes.len() + quotes, limit)
 }
 
-/// Members that come from one place.
+/// Layer from one part of the request or from the settings.
 #[derive(Debug)]
-enum Members<'a> {
-    /// Of a query or a form.
+enum Layer<'a> {
+    /// From a query or a form.
     Arguments(Arguments<'a>),
-    Parts(Parts<'a>),
+    Parts(FormParts<'a>),
     Object(Object<'a>),
     Settings(Vec<(&'a String, &'a Value)>),
 }
 
-/// The value of a member.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
-enum Member<'a> {
+enum LayerValue<'a> {
     /// From a query or a form.
     Argument(Argument<'a>),
-    /// From a JSON body, digit for digit.
+    /// From a JSON body; numbers keep their digits.
     Json(&'a RawValue),
     Setting(&'a Value),
 }
 
-impl<'a> Members<'a> {
+impl<'a> Layer<'a> {
     fn of_body(body: BodyArguments<'a>) -> Result<Self, ProxyError> {
         match body {
             BodyArguments::Form(fields) => Ok(Self::Arguments(fields)),
@@ -87,32 +85,31 @@ impl<'a> Members<'a> {
         }
     }
 
-    /// Whether they are written as they stand in the body.
     fn are_json(&self) -> bool {
         matches!(self, Self::Object(_))
     }
 }
 
-impl Named for Members<'_> {
-    fn name(&self, place: u32) -> Cow<'_, str> {
+impl Named for Layer<'_> {
+    fn name(&self, position: u32) -> Cow<'_, str> {
         match self {
-            Self::Arguments(arguments) => arguments.name(place),
-            Self::Parts(parts) => parts.name(place),
-            Self::Object(object) => object.name(place),
-            Self::Settings(settings) => Cow::Borrowed(settings[place as usize].0),
+            Self::Arguments(arguments) => arguments.name(position),
+            Self::Parts(parts) => parts.name(position),
+            Self::Object(object) => object.name(position),
+            Self::Settings(settings) => Cow::Borrowed(settings[position as usize].0),
         }
     }
 }
 
-impl<'a> Source for Members<'a> {
-    type Value = Member<'a>;
+impl<'a> NamedValues for Layer<'a> {
+    type Value = LayerValue<'a>;
 
-    fn value(&self, place: u32) -> Member<'a> {
+    fn value(&self, position: u32) -> LayerValue<'a> {
         match self {
-            Self::Arguments(arguments) => Member::Argument(arguments.value(place)),
-            Self::Parts(parts) => Member::Argument(parts.value(place)),
-            Self::Object(object) => Member::Json(object.value(place)),
-            Self::Settings(settings) => Member::Setting(settings[place as usize].1),
+            Self::Arguments(arguments) => LayerValue::Argument(arguments.value(position)),
+            Self::Parts(parts) => LayerValue::Argument(parts.value(position)),
+            Self::Object(object) => LayerValue::Json(object.value(position)),
+            Self::Settings(settings) => LayerValue::Setting(settings[position as usize].1),
         }
     }
 
@@ -130,29 +127,32 @@ impl<'a> Source for Members<'a> {
             Self::Arguments(arguments) => arguments.each(call),
             Self::Parts(parts) => parts.each(call),
             Self::Object(object) => object.each(call),
-            Self::Settings(settings) => (0..).zip(settings).for_each(|(place, (name, _))| call(place, name)),
+            Self::Settings(settings) => {
+                (0..).zip(settings).for_each(|(position, (name, _))| call(position, name));
+            }
         }
     }
 }
 
-/// Members of several places in one object. Each place wins over those before it.
+/// Layers of members in one object. A layer overrides those before it.
 #[derive(Debug)]
-struct Merged<'a>(Vec<(Members<'a>, Groups)>);
+struct Merged<'a>(Vec<(Layer<'a>, Groups)>);
 
 impl<'a> Merged<'a> {
-    fn new(layers: Vec<Members<'a>>) -> Self {
+    fn new(layers: Vec<Layer<'a>>) -> Self {
         let state = RandomState::new();
-        let mut hashed: Vec<Hashed> = layers.iter().map(|members| Hashed::new(members, &state)).collect();
-        for (place, members) in layers.iter().enumerate() {
-            let (lower, higher) = hashed.split_at_mut(place + 1);
-            for (others, other_members) in higher.iter().zip(&layers[place + 1..]) {
-                lower[place].leave_out(members, others, other_members);
+        let mut hashed: Vec<HashedNames> =
+            layers.iter().map(|members| HashedNames::new(members, &state)).collect();
+        for (position, members) in layers.iter().enumerate() {
+            let (lower, higher) = hashed.split_at_mut(position + 1);
+            for (others, other_members) in higher.iter().zip(&layers[position + 1..]) {
+                lower[position].leave_out(members, others, other_members);
             }
         }
         let grouped = layers.into_iter().zip(hashed).map(|(members, hashed)| {
             let mut groups = hashed.group(&members);
             if members.are_json() {
-                // of members with the same name the last one wins
+                // the last of duplicate members wins
                 groups.keep_last();
             }
             (members, groups)
@@ -165,9 +165,9 @@ impl Serialize for Merged<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut object = serializer.serialize_map(None)?;
         for (members, groups) in &self.0 {
-            for places in groups.iter() {
-                let mut values = places.iter().map(|place| members.value(place));
-                object.serialize_key(&members.name(places.first()))?;
+            for positions in groups.iter() {
+                let mut values = positions.iter().map(|position| members.value(position));
+                object.serialize_key(&members.name(positions.first()))?;
                 if members.are_json() {
                     object.serialize_value(&values.next_back())?;
                 } else {

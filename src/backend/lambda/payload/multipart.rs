@@ -1,7 +1,7 @@
-//! The fields of a `multipart/form-data` body (RFC 7578), where they stand in it: no value is copied.
+//! Parses a `multipart/form-data` body (RFC 7578) without copying its values.
 //!
-//! `body_arguments.rs` gives the body, which is at hand, so there is nothing to wait for. The `multer` crate, which
-//! reads streams and copies them three times, is what the tests compare this reading with.
+//! The body is already buffered. The `multer` crate reads streams and copies every value; the tests compare
+//! the results with it.
 
 use std::borrow::Cow;
 
@@ -9,68 +9,64 @@ use memchr::memmem::{self, Finder};
 
 use super::{
     arguments::Argument,
-    groups::{Named, Source},
-    no_arguments::NoArguments,
+    body_arguments::NoArguments,
+    groups::{Named, NamedValues},
 };
 use crate::message::error::{ErrorKind, ProxyError};
 
-/// Parts cost far more than their bytes, and no form has as many.
-const MOST_PARTS: usize = 1000;
-/// Headers of a part: forms have two or three.
-const MOST_HEADERS: usize = 32;
-
-/// The parts of a body.
-#[derive(Debug)]
-pub struct Parts<'a>(Vec<Part<'a>>);
+/// Bounds the memory of the index; no real form has as many parts.
+const MAX_PARTS: usize = 1000;
+/// Headers of a part; forms have two or three.
+const MAX_HEADERS: usize = 32;
 
 #[derive(Debug)]
-struct Part<'a> {
+pub struct FormParts<'a>(Vec<FormPart<'a>>);
+
+#[derive(Debug)]
+struct FormPart<'a> {
     name: Cow<'a, str>,
     value: &'a str,
 }
 
-/// Reads the parts of a body.
-///
 /// # Errors
-/// It is malformed, has too many parts, or one that cannot stand in JSON.
-pub fn parts<'a>(content_type: &[u8], body: &'a [u8]) -> Result<Parts<'a>, NoArguments> {
+/// The body is malformed, has too many parts, or a part is not UTF-8.
+pub fn parts<'a>(content_type: &[u8], body: &'a [u8]) -> Result<FormParts<'a>, NoArguments> {
     let Some(boundary) = boundary(content_type) else {
         return Err(malformed("multipart boundary not found in the content type"));
     };
     let delimiter = [b"\r\n--", &*boundary].concat();
-    let mut reader = Reader { rest: body, delimiter: Finder::new(&delimiter) };
+    let mut reader = PartReader { rest: body, delimiter: Finder::new(&delimiter) };
     let mut parts = Vec::new();
-    // the first one need not be at the beginning of a line
+    // the first boundary needs no line break before it
     let Some(first) = memmem::find(body, &delimiter[2..]) else {
         return Err(malformed("incomplete multipart stream: no boundary"));
     };
     reader.rest = &body[first + delimiter.len() - 2..];
     while reader.next_part_begins()? {
-        if parts.len() == MOST_PARTS {
-            return Err(NoArguments::too_many("parts", MOST_PARTS));
+        if parts.len() == MAX_PARTS {
+            return Err(NoArguments::too_many("parts", MAX_PARTS));
         }
         if parts.is_empty() {
             let count = reader.delimiter.find_iter(reader.rest).count();
-            parts.reserve_exact(count.min(MOST_PARTS));
+            parts.reserve_exact(count.min(MAX_PARTS));
         }
         parts.push(reader.part()?);
     }
-    Ok(Parts(parts))
+    Ok(FormParts(parts))
 }
 
-/// What is behind a boundary.
-struct Reader<'a, 'd> {
+struct PartReader<'a, 'd> {
     rest: &'a [u8],
     delimiter: Finder<'d>,
 }
 
-impl<'a> Reader<'a, '_> {
-    /// Goes past the line of a boundary, and says whether it is not the last.
+impl<'a> PartReader<'a, '_> {
+    /// Skips the rest of a boundary line; false after the last boundary.
     fn next_part_begins(&mut self) -> Result<bool, NoArguments> {
         if self.rest.starts_with(b"--") {
             return Ok(false);
         }
-        // RFC 2046, 5.1.1: blanks that a gateway may have added
+        // RFC 2046, 5.1.1: a gateway may add blanks
         let padding = self.rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
         match self.rest[padding..].strip_prefix(b"\r\n") {
             Some(rest) => self.rest = rest,
@@ -79,7 +75,7 @@ impl<'a> Reader<'a, '_> {
         Ok(true)
     }
 
-    fn part(&mut self) -> Result<Part<'a>, NoArguments> {
+    fn part(&mut self) -> Result<FormPart<'a>, NoArguments> {
         const END: &[u8] = b"\r\n\r\n";
         let Some(end) = memmem::find(self.rest, END) else {
             return Err(malformed("incomplete headers of a part of the multipart body"));
@@ -93,15 +89,15 @@ impl<'a> Reader<'a, '_> {
         };
         self.rest = &content[end + self.delimiter.needle().len()..];
         match str::from_utf8(&content[..end]) {
-            Ok(value) => Ok(Part { name, value }),
+            Ok(value) => Ok(FormPart { name, value }),
             Err(_) => Err(malformed(format!("the part {name:?} of the multipart body is not UTF-8 text"))),
         }
     }
 }
 
-/// The name of a part by its headers, of which the last `Content-Disposition` counts.
+/// The name of a part, from its last `Content-Disposition`.
 fn name(head: &[u8]) -> Result<Option<Cow<'_, str>>, NoArguments> {
-    let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
+    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let headers = match httparse::parse_headers(head, &mut headers) {
         Ok(httparse::Status::Complete((_, headers))) => headers,
         Ok(httparse::Status::Partial) => return Err(malformed("incomplete headers of a part")),
@@ -122,8 +118,8 @@ fn boundary(content_type: &[u8]) -> Option<Cow<'_, [u8]>> {
     })
 }
 
-/// A parameter of a header's value (RFC 9110, 5.6.6). Browsers write a quotation mark in a name as `%22` or `\"`, and a
-/// backslash as it is (WHATWG, "multipart/form-data"): only the mark is unescaped.
+/// A parameter of a header's value (RFC 9110, 5.6.6). Only `\"` is unescaped: browsers write a quotation mark
+/// in a name as `%22` or `\"`, and do not escape a backslash (WHATWG, "multipart/form-data").
 fn parameter<'a>(value: &'a str, wanted: &str) -> Option<Cow<'a, str>> {
     let (_, mut rest) = value.split_once(';')?;
     loop {
@@ -139,7 +135,7 @@ fn parameter<'a>(value: &'a str, wanted: &str) -> Option<Cow<'a, str>> {
                 (Cow::Borrowed(&behind[..end]), &behind[end..])
             }
         };
-        // `a; b=1` has a parameter without a value before the one that is looked at
+        // skips a parameter without a value: `a; b=1`
         let name = name.rsplit(';').next().unwrap_or_default().trim_ascii();
         if name.eq_ignore_ascii_case(wanted) {
             return Some(value);
@@ -161,23 +157,23 @@ fn malformed(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> NoAr
     NoArguments::Unreadable(ProxyError::new(ErrorKind::InvalidBody, cause))
 }
 
-impl<'a> Parts<'a> {
-    fn at(&self, place: u32) -> Option<&Part<'a>> {
-        usize::try_from(place).ok().and_then(|place| self.0.get(place))
+impl<'a> FormParts<'a> {
+    fn at(&self, position: u32) -> Option<&FormPart<'a>> {
+        usize::try_from(position).ok().and_then(|position| self.0.get(position))
     }
 }
 
-impl Named for Parts<'_> {
-    fn name(&self, place: u32) -> Cow<'_, str> {
-        self.at(place).map(|part| Cow::Borrowed(&*part.name)).unwrap_or_default()
+impl Named for FormParts<'_> {
+    fn name(&self, position: u32) -> Cow<'_, str> {
+        self.at(position).map(|part| Cow::Borrowed(&*part.name)).unwrap_or_default()
     }
 }
 
-impl<'a> Source for Parts<'a> {
+impl<'a> NamedValues for FormParts<'a> {
     type Value = Argument<'a>;
 
-    fn value(&self, place: u32) -> Argument<'a> {
-        Argument::Text(Cow::Borrowed(self.at(place).map_or("", |part| part.value)))
+    fn value(&self, position: u32) -> Argument<'a> {
+        Argument::Text(Cow::Borrowed(self.at(position).map_or("", |part| part.value)))
     }
 
     fn count(&self) -> usize {
@@ -185,7 +181,7 @@ impl<'a> Source for Parts<'a> {
     }
 
     fn each(&self, mut call: impl FnMut(u32, &str)) {
-        (0..).zip(&self.0).for_each(|(place, part)| call(place, &part.name));
+        (0..).zip(&self.0).for_each(|(position, part)| call(position, &part.name));
     }
 }
 
@@ -201,9 +197,9 @@ mod tests {
     use bytes::Bytes;
     use proptest::{collection::vec, prelude::*, sample::select};
 
-    use super::{super::grouped::Indexed, *};
+    use super::{super::groups::Indexed, *};
 
-    /// A stream of the one chunk that is there.
+    /// A stream of one chunk.
     struct OneChunk(Option<Bytes>);
 
     impl futures_core::Stream for OneChunk {
@@ -221,7 +217,7 @@ mod tests {
         Ok(serde_json::to_string(&Indexed::new(parts)).unwrap())
     }
 
-    /// Names and values as `multer` reads them, if it takes the body and all of it is text.
+    /// Names and values as `multer` reads them; `None` if it refuses the body or a value is not text.
     fn by_multer(content_type: &str, body: &[u8]) -> Option<Vec<(String, String)>> {
         let boundary = multer::parse_boundary(content_type).ok()?;
         let body = Bytes::copy_from_slice(body);
@@ -242,7 +238,7 @@ mod tests {
     }
 
     fn ours(content_type: &str, body: &[u8]) -> Option<Vec<(String, String)>> {
-        let Parts(parts) = parts(content_type.as_bytes(), body).ok()?;
+        let FormParts(parts) = parts(content_type.as_bytes(), body).ok()?;
         Some(parts.into_iter().map(|part| (part.name.into_owned(), part.value.to_owned())).collect())
     }
 
@@ -269,7 +265,7 @@ mod tests {
 
     #[test]
     fn what_is_malformed_or_too_much_is_refused_with_its_cause() {
-        let many = part("a", "1").repeat(MOST_PARTS);
+        let many = part("a", "1").repeat(MAX_PARTS);
         assert!(json(format!("{many}--x-y--").as_bytes()).is_ok());
         for (body, cause) in [
             (format!("{many}{}--x-y--", part("a", "1")), "more than 1000 parts"),

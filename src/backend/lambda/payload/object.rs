@@ -1,6 +1,4 @@
-//! The members of a JSON object, where they stand in its text: nothing of them is copied until an event is written.
-//!
-//! `merge.rs` has them beside the query's arguments.
+//! The members of a JSON body for `merge.rs`. Nothing is copied before an event is written.
 
 use std::{borrow::Cow, fmt};
 
@@ -8,15 +6,15 @@ use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Deserializer, value::RawValue};
 
 use super::{
-    groups::{Named, Source},
-    no_arguments::NoArguments,
+    body_arguments::NoArguments,
+    groups::{Named, NamedValues},
 };
 use crate::message::error::{ErrorKind, ProxyError};
 
-/// A member costs more than its bytes, and no event has as many.
-const MOST_MEMBERS: usize = 100_000;
+/// Bounds the memory of the index; no real event has as many members.
+const MAX_MEMBERS: usize = 100_000;
 
-/// An object whose names are known to be text.
+/// An object whose names were checked.
 #[derive(Debug, Clone, Copy)]
 pub struct Object<'a> {
     text: &'a str,
@@ -24,39 +22,37 @@ pub struct Object<'a> {
 }
 
 impl<'a> Object<'a> {
-    /// Looks at the names of an object.
-    ///
     /// # Errors
-    /// One of them is no text, or there are too many.
+    /// A name is not valid text, or there are too many.
     pub fn read(document: &'a RawValue) -> Result<Self, NoArguments> {
         let text = document.get();
         let mut count = 0;
         each_name(text, |_, _| count += 1)
             .map_err(|error| NoArguments::Unreadable(ProxyError::new(ErrorKind::InvalidBody, error)))?;
-        if count > MOST_MEMBERS {
-            return Err(NoArguments::too_many("members", MOST_MEMBERS));
+        if count > MAX_MEMBERS {
+            return Err(NoArguments::too_many("members", MAX_MEMBERS));
         }
         Ok(Self { text, count })
     }
 
-    fn rest(&self, place: u32) -> &'a str {
-        usize::try_from(place).ok().and_then(|place| self.text.get(place..)).unwrap_or_default()
+    fn rest(&self, position: u32) -> &'a str {
+        usize::try_from(position).ok().and_then(|position| self.text.get(position..)).unwrap_or_default()
     }
 }
 
 impl Named for Object<'_> {
-    fn name(&self, place: u32) -> Cow<'_, str> {
-        let name = first(self.rest(place)).0;
-        // it was read before
+    fn name(&self, position: u32) -> Cow<'_, str> {
+        let name = first(self.rest(position)).0;
+        // `read` has checked it
         unescaped(name).unwrap_or_default()
     }
 }
 
-impl<'a> Source for Object<'a> {
+impl<'a> NamedValues for Object<'a> {
     type Value = &'a RawValue;
 
-    fn value(&self, place: u32) -> &'a RawValue {
-        let rest = first(self.rest(place)).1.trim_ascii_start();
+    fn value(&self, position: u32) -> &'a RawValue {
+        let rest = first(self.rest(position)).1.trim_ascii_start();
         first(rest.strip_prefix(':').unwrap_or_default()).0
     }
 
@@ -65,19 +61,18 @@ impl<'a> Source for Object<'a> {
     }
 
     fn each(&self, call: impl FnMut(u32, &str)) {
-        // it could be read before
+        // `read` has checked the names
         let _ = each_name(self.text, call);
     }
 }
 
-/// The first value of a text that was parsed before, and what comes behind it.
+/// The first value of a text that was checked, and the rest of the text.
 fn first(text: &str) -> (&RawValue, &str) {
     let mut values = Deserializer::from_str(text).into_iter::<&RawValue>();
     let value = values.next().and_then(Result::ok).unwrap_or(RawValue::NULL);
     (value, text.get(values.byte_offset()..).unwrap_or_default())
 }
 
-/// A name without its quotation marks and escapes.
 fn unescaped(name: &RawValue) -> serde_json::Result<Cow<'_, str>> {
     let quoted = name.get();
     match quoted.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
@@ -86,7 +81,7 @@ fn unescaped(name: &RawValue) -> serde_json::Result<Cow<'_, str>> {
     }
 }
 
-/// Calls with the place of each name and the name.
+/// Calls `call` with the position of each name and the name.
 fn each_name(text: &str, call: impl FnMut(u32, &str)) -> serde_json::Result<()> {
     let mut document = Deserializer::from_str(text);
     Names { text, call }.deserialize(&mut document)
@@ -114,9 +109,9 @@ impl<'de, F: FnMut(u32, &str)> Visitor<'de> for Names<'_, F> {
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut members: A) -> Result<(), A::Error> {
         while let Some(name) = members.next_key::<&RawValue>()? {
-            let place = name.get().as_ptr().addr() - self.text.as_ptr().addr();
-            let place = u32::try_from(place).map_err(A::Error::custom)?;
-            (self.call)(place, &unescaped(name).map_err(A::Error::custom)?);
+            let position = name.get().as_ptr().addr() - self.text.as_ptr().addr();
+            let position = u32::try_from(position).map_err(A::Error::custom)?;
+            (self.call)(position, &unescaped(name).map_err(A::Error::custom)?);
             members.next_value::<IgnoredAny>()?;
         }
         Ok(())

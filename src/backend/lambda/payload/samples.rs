@@ -1,4 +1,4 @@
-//! Requests for the tests of the events.
+//! Requests for the unit tests of the events.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -16,10 +16,10 @@ use crate::{
     routing::PathMatch,
 };
 
-/// The size of an event that has none to keep to.
+/// No limit for the event.
 pub const ANY_SIZE: u64 = u64::MAX;
 
-/// A request without body, as `message/inbound.rs` would give it.
+/// A request without body, as `message/inbound.rs` builds it.
 pub fn request(method: &str, target: &str) -> InboundRequest {
     let mut headers = HeaderMap::new();
     headers.insert(REQUEST_ID, HeaderValue::from_static("request-1"));
@@ -39,14 +39,14 @@ pub fn request(method: &str, target: &str) -> InboundRequest {
     }
 }
 
-/// The same with one more header.
+/// Adds a header.
 pub fn with_header(mut inbound: InboundRequest, name: &str, value: &[u8]) -> InboundRequest {
     let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
     inbound.headers.append(name, HeaderValue::from_bytes(value).unwrap());
     inbound
 }
 
-/// The same with a body; of no type if `content_type` is empty.
+/// Adds a body; without a type if `content_type` is empty.
 pub fn with_body(mut inbound: InboundRequest, content_type: &str, body: &[u8]) -> InboundRequest {
     if !content_type.is_empty() {
         inbound.headers.insert(header::CONTENT_TYPE, HeaderValue::from_str(content_type).unwrap());
@@ -55,7 +55,7 @@ pub fn with_body(mut inbound: InboundRequest, content_type: &str, body: &[u8]) -
     inbound
 }
 
-/// The same on a route whose prefix is `prefix`.
+/// Sets the route's prefix.
 pub fn below(mut inbound: InboundRequest, prefix: &str) -> InboundRequest {
     assert!(inbound.uri.path().starts_with(prefix));
     inbound.path = PathMatch::of(&format!("{prefix}*"), inbound.uri.path()).unwrap();

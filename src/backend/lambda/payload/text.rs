@@ -1,15 +1,13 @@
-//! Bytes of a request as text, which is all that JSON can hold.
-//!
-//! Everything that goes into an event by name (`arguments.rs`, `headers.rs`) comes through here. Bodies do
-//! not: they have base64 (`event_body.rs`).
+//! Converts names and values of a request to text, because JSON contains no bytes. Bodies are base64 instead
+//! (`event_body.rs`).
 
 use std::borrow::Cow;
 
-/// UTF-8 as it is; of anything else each byte becomes the character of the same number (ISO 8859-1), so that
-/// nothing becomes `U+FFFD`.
+/// Reads bytes as UTF-8 or, if they are not valid UTF-8, as ISO 8859-1, so that no byte is replaced by
+/// `U+FFFD`.
 ///
-/// Which of the two it was is lost: the byte E9 and the bytes C3 A9 are both `é`. A function that has to tell them
-/// apart finds path and query in the raw members of an event.
+/// The encoding is lost: the byte E9 and the bytes C3 A9 both become `é`. The raw path and query in the event
+/// keep it.
 pub fn text<'a>(bytes: impl Into<Cow<'a, [u8]>>) -> Cow<'a, str> {
     match bytes.into() {
         Cow::Borrowed(bytes) => match str::from_utf8(bytes) {

@@ -5,12 +5,24 @@ use serde_json::Value;
 use crate::{
     settings::{
         ApiGatewaySettings, CredentialSettings, EndpointVariant, UpstreamSettings,
-        route::backend::{BackendSection, UpstreamServer},
+        route::{
+            backend::{BackendSection, UpstreamServer},
+            shared_parts::SharedParts,
+        },
         service,
         source::{secrecy::Secrecy, shown::Show as _},
     },
     text::aws_hosts::region_in,
 };
+
+impl ApiGatewaySettings {
+    pub(super) fn share_parts(&mut self, shared: &mut SharedParts) {
+        shared.share_upstream(&mut self.upstream);
+        if let Some(iam) = &mut self.authorization.iam {
+            shared.share_source(&mut iam.source);
+        }
+    }
+}
 
 impl BackendSection for ApiGatewaySettings {
     fn name(&self) -> &'static str {
@@ -27,7 +39,7 @@ impl BackendSection for ApiGatewaySettings {
     }
 
     fn source(&self) -> Option<&CredentialSettings> {
-        self.authorization.iam.as_ref().map(|iam| &iam.source)
+        self.authorization.iam.as_ref().map(|iam| &*iam.source)
     }
 
     fn authorization_kinds(&self) -> Vec<&'static str> {

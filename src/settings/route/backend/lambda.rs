@@ -6,11 +6,21 @@ use crate::{
     settings::{
         CredentialSettings, EndpointVariant, GatewayEvent, LambdaSettings, PayloadSettings, PayloadVersion,
         UpstreamSettings,
-        route::backend::{BackendSection, UpstreamServer},
+        route::{
+            backend::{BackendSection, UpstreamServer},
+            shared_parts::SharedParts,
+        },
         source::{secrecy::Secrecy, shown::Show as _},
     },
     text::aws_hosts::lambda_host,
 };
+
+impl LambdaSettings {
+    pub(super) fn share_parts(&mut self, shared: &mut SharedParts) {
+        shared.share_upstream(&mut self.upstream);
+        shared.share_source(&mut self.source);
+    }
+}
 
 impl BackendSection for LambdaSettings {
     fn name(&self) -> &'static str {

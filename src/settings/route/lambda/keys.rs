@@ -1,6 +1,6 @@
 //! The keys of the section `lambda`.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{
     ForwardedParts, GatewayEvent, InvocationType, InvokeMode, LambdaEndpoint, LogType, PayloadSettings,
@@ -47,7 +47,7 @@ section! {
         /// The signing region.
         region: String,
         /// The source of the credentials.
-        source: CredentialSettings,
+        source: Arc<CredentialSettings>,
         /// Name, partial or full ARN, as written, without the key `qualifier`.
         function: String,
         /// Base64 of JSON, for `X-Amz-Client-Context`.
@@ -59,7 +59,7 @@ section! {
         /// The maximum size of a request body in bytes.
         max_request_body: u64,
         /// Connections, time limits and retries.
-        upstream: UpstreamSettings,
+        upstream: Arc<UpstreamSettings>,
     }
 
     /// Function to call: a name, `NAME:QUALIFIER`, a partial or a full ARN.

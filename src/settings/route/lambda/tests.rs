@@ -77,7 +77,7 @@ fn k39_neither_is_valid_and_takes_the_chain_or_a_profile() {
     assert_eq!(lambda.source.origin, CredentialProvider::Profile("team".into()));
     assert_eq!(lambda.source.metadata, MetadataProtocol::V1);
     let own = right(&named("aws_key: own\naws_secret: s"));
-    assert!(matches!(own.source.origin, CredentialProvider::Keys(keys) if keys.access_key_id() == "own"));
+    assert!(matches!(&own.source.origin, CredentialProvider::Keys(keys) if keys.access_key_id() == "own"));
     assert_wrong(
         &named("aws_key: a\naws_secret: s\naws_profile: p"),
         &["lambda.aws_profile: conflicts with `aws_key`"],
@@ -90,7 +90,7 @@ fn a_role_is_assumed_with_kongs_session_name_on_whatever_keys_there_are() {
     let arn = "aws_assume_role_arn: arn:aws:iam::123456789012:role/path/caller";
     let more = "aws_external_id: id-1\naws_role_duration: 1h\naws_sts_endpoint_url: http://127.0.0.1:9081/";
     let source = right(&named(&format!("{arn}\n{more}"))).source;
-    let role = source.role.unwrap();
+    let role = source.role.as_ref().unwrap();
     assert_eq!((&*role.arn, &*role.session_name), ("arn:aws:iam::123456789012:role/path/caller", "kong"));
     assert_eq!((role.external_id.as_deref(), role.duration.unwrap().as_secs()), (Some("id-1"), 3600));
     assert_eq!(source.sts_endpoint.as_deref(), Some("http://127.0.0.1:9081"));
@@ -108,12 +108,8 @@ fn a_role_is_assumed_with_kongs_session_name_on_whatever_keys_there_are() {
 
 #[test]
 fn k40_a_proxy_is_spoken_to_in_http() {
-    let proxy = right(&named("proxy_url: http://me:hush@proxy.internal:3128"))
-        .upstream
-        .proxy
-        .proxy()
-        .unwrap()
-        .clone();
+    let upstream = right(&named("proxy_url: http://me:hush@proxy.internal:3128")).upstream;
+    let proxy = upstream.proxy.proxy().unwrap();
     assert_eq!(proxy.to_string(), "proxy.internal:3128");
     assert!(!format!("{proxy:?}").contains("hush"));
     for scheme in ["https", "ftp", "wss"] {

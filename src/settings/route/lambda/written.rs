@@ -1,6 +1,6 @@
 //! Checks of the section `lambda` that need more than one key.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use actix_http::StatusCode;
 
@@ -70,13 +70,13 @@ impl WrittenLambda {
         Some(settle(LambdaParts {
             endpoint: endpoint?,
             region: region?,
-            source: source?,
+            source: Arc::new(source?),
             function: function?.text,
             client_context,
             payload: payload?,
             answer,
             max_request_body: limits.max_request_body,
-            upstream,
+            upstream: Arc::new(upstream),
         }))
     }
 

@@ -1,99 +1,93 @@
-//! The event 2.0, of HTTP APIs (`aws.md` 3.2).
+//! Event version 2.0, of HTTP APIs (`aws.md` 3.2).
 //!
-//! What is absent is left out and not null, and several values of a name are one text with commas.
+//! Absent members are left out instead of null, and several values of a name are joined by commas.
 
-use std::{borrow::Cow, io};
+use std::borrow::Cow;
 
 use super::{
     super::{
         event_body::EventBody,
-        json::written,
-        writer::{Event, Writer},
+        text::text,
+        writer::{EventWriter, write_event},
     },
-    call::{GatewayRequest, decoded_parameter},
+    request::{GatewayRequest, decoded_parameter},
 };
 use crate::message::error::ProxyError;
 
-/// Writes the event.
-///
 /// # Errors
 /// The event is too large.
 pub fn event(mut call: GatewayRequest<'_>, limit: u64) -> Result<Vec<u8>, ProxyError> {
-    let cookie_lines = call.headers.take("cookie");
-    // HTTP APIs tell it of every request, REST APIs of none; it was taken out with the client's framing
-    call.headers.insert("content-length", Cow::Owned(call.body.len().to_string()));
-    let may_be_text = !call.settings.base64_encode_body || call.has_text_type;
-    let body = EventBody::new(call.body, may_be_text);
-    let event = HttpEvent {
-        path: call.path_with_stage(),
-        route_key: ["ANY ", &call.resource].concat(),
-        cookies: cookie_lines.iter().flat_map(|line| cookies(line)).collect(),
-        body,
-        call: &call,
-    };
-    written(&event, body.likely_length(), limit)
+    let cookie_lines: Vec<Cow<'_, str>> = call.headers.remove("cookie").into_iter().map(text).collect();
+    let cookies: Vec<&str> = cookie_lines.iter().flat_map(|line| cookies(line)).collect();
+    // HTTP APIs always send it, REST APIs never; it was removed with the client's framing headers
+    call.headers.insert("content-length", call.body.len().to_string().into_bytes());
+    let body = EventBody::new(call.body, !call.settings.base64_encode_body || call.has_text_type());
+    write_event(body.likely_length(), limit, |writer| {
+        write(&call, &cookies, body, writer);
+        Ok(())
+    })
 }
 
-struct HttpEvent<'c> {
-    call: &'c GatewayRequest<'c>,
-    path: Cow<'c, str>,
-    route_key: String,
-    cookies: Vec<&'c str>,
-    body: EventBody<'c>,
-}
-
-impl Event for HttpEvent<'_> {
-    fn write<W: io::Write>(&self, writer: &mut Writer<'_, W>) -> io::Result<()> {
-        let call = self.call;
-        writer.text(r#"{"version":"2.0","routeKey":"#, &self.route_key)?;
-        writer.text(r#","rawPath":"#, &self.path)?;
-        writer.text(r#","rawQueryString":"#, call.raw_query)?;
-        if !self.cookies.is_empty() {
-            writer.texts(r#","cookies":"#, self.cookies.iter().copied())?;
-        }
-        writer.joined_of(r#","headers":"#, &call.headers)?;
-        if !call.query.is_empty() {
-            writer.joined_of(r#","queryStringParameters":"#, &call.query)?;
-        }
-        self.write_context(writer)?;
-        if !self.body.is_nothing() {
-            writer.body(r#","body":"#, self.body)?;
-        }
-        if !call.parameters.is_empty() {
-            let parameters = call.parameters.iter().map(|(name, value)| (name, decoded_parameter(value)));
-            writer.map(r#","pathParameters":"#, parameters)?;
-        }
-        writer.plain(r#","isBase64Encoded":"#, self.body.is_base64())?;
-        if let Some(variables) = call.stage_variables() {
-            writer.map(r#","stageVariables":"#, variables.iter())?;
-        }
-        writer.fixed("}")
+fn write(call: &GatewayRequest<'_>, cookies: &[&str], body: EventBody<'_>, writer: &mut EventWriter) {
+    writer.fixed(r#"{"version":"2.0","routeKey":"ANY "#);
+    call.write_resource(writer);
+    writer.fixed(r#"","rawPath":""#);
+    call.write_path_with_stage(writer);
+    writer.text(r#"","rawQueryString":""#, call.raw_query);
+    writer.fixed("\"");
+    if !cookies.is_empty() {
+        writer.fixed(r#","cookies":"#);
+        writer.array(cookies.iter());
     }
-}
-
-impl HttpEvent<'_> {
-    fn write_context<W: io::Write>(&self, writer: &mut Writer<'_, W>) -> io::Result<()> {
-        let call = self.call;
-        writer.text(r#","requestContext":{"accountId":"#, &call.settings.account_id)?;
-        writer.text(r#","apiId":"#, &call.settings.api_id)?;
-        writer.text(r#","domainName":"#, &call.domain_name)?;
-        writer.text(r#","domainPrefix":"#, call.domain_prefix())?;
-        writer.text(r#","http":{"method":"#, call.method)?;
-        writer.text(r#","path":"#, &self.path)?;
-        writer.text(r#","protocol":"#, call.protocol)?;
-        writer.plain(r#","sourceIp":""#, call.source_ip)?;
-        // a text even if the client has no name for itself: typed readers demand one
-        writer.text(r#"","userAgent":"#, call.user_agent.as_deref().unwrap_or_default())?;
-        writer.text(r#"},"requestId":"#, &call.request_id)?;
-        writer.text(r#","routeKey":"#, &self.route_key)?;
-        writer.text(r#","stage":"#, &call.settings.stage)?;
-        writer.text(r#","time":"#, &call.time.text)?;
-        writer.plain(r#","timeEpoch":"#, call.time.epoch)?;
-        writer.fixed("}")
+    writer.fixed(r#","headers":"#);
+    writer.joined_of(&call.headers);
+    if !call.query.is_empty() {
+        writer.fixed(r#","queryStringParameters":"#);
+        writer.joined_of(&call.query);
     }
+    write_context(call, writer);
+    if !body.is_nothing() {
+        writer.fixed(r#","body":"#);
+        writer.body(body);
+    }
+    let mut parameters =
+        call.parameters().map(|(name, value)| (name, decoded_parameter(value).into_owned())).peekable();
+    if parameters.peek().is_some() {
+        writer.fixed(r#","pathParameters":"#);
+        writer.object(parameters);
+    }
+    writer.fixed(r#","isBase64Encoded":"#);
+    writer.boolean(body.is_base64());
+    if let Some(variables) = call.stage_variables() {
+        writer.fixed(r#","stageVariables":"#);
+        writer.object(variables.iter());
+    }
+    writer.fixed("}");
 }
 
-/// The cookies of a `Cookie` header. Blanks alone are trimmed: a character beyond ASCII is part of a value.
+fn write_context(call: &GatewayRequest<'_>, writer: &mut EventWriter) {
+    call.write_api(writer);
+    writer.text(r#"","http":{"method":""#, call.method);
+    writer.fixed(r#"","path":""#);
+    call.write_path_with_stage(writer);
+    writer.fixed(r#"","protocol":""#);
+    writer.fixed(call.protocol);
+    writer.fixed(r#"","sourceIp":""#);
+    writer.address(call.source_ip);
+    // never null, because typed readers require a string
+    writer.text(r#"","userAgent":""#, call.user_agent.unwrap_or_default());
+    writer.text(r#""},"requestId":""#, call.request_id);
+    writer.fixed(r#"","routeKey":"ANY "#);
+    call.write_resource(writer);
+    writer.text(r#"","stage":""#, &call.settings.stage);
+    writer.fixed(r#"","time":""#);
+    writer.fixed(&call.time.text);
+    writer.fixed(r#"","timeEpoch":"#);
+    writer.number(call.time.epoch);
+    writer.fixed("}");
+}
+
+/// Splits a `Cookie` header. Only blanks and tabs are trimmed: a non-ASCII space is part of a value.
 fn cookies(line: &str) -> impl Iterator<Item = &str> {
     line.split(';').map(|cookie| cookie.trim_matches([' ', '\t'])).filter(|cookie| !cookie.is_empty())
 }

@@ -1,95 +1,98 @@
-//! The event 1.0, of REST APIs (`aws.md` 3.1).
+//! Event version 1.0, of REST APIs (`aws.md` 3.1).
 //!
-//! What is absent is null and not left out. The maps of single values hold the LAST of several, as AWS was recorded
-//! to do (`LocalStack`'s snapshots of 2024-08 and 2024-11) and Kong does not (`peers.md` K22); those of several values
-//! are the truth.
-
-use std::io;
+//! Absent members are null. The maps of single values contain the last of several values, as recorded at AWS
+//! (`LocalStack`'s snapshots of 2024-08 and 2024-11); Kong differs (`peers.md` K22). The multi-value maps
+//! contain all.
 
 use super::{
     super::{
         event_body::EventBody,
-        json::written,
-        writer::{Event, Writer},
+        writer::{EventWriter, write_event},
     },
-    call::{GatewayRequest, raw_parameter},
+    request::{GatewayRequest, raw_parameter},
 };
 use crate::message::error::ProxyError;
 
-/// Writes the event.
-///
 /// # Errors
 /// The event is too large.
 pub fn event(mut call: GatewayRequest<'_>, limit: u64) -> Result<Vec<u8>, ProxyError> {
-    // one line is all that RFC 6265 (5.4) knows, and all that readers of the single values would see
+    // RFC 6265, 5.4: one line; `headers` has a single value
     call.headers.join("cookie", "; ");
     // K27
     let body = EventBody::new(call.body, !call.settings.base64_encode_body);
-    written(&RestEvent { call, body }, body.likely_length(), limit)
+    write_event(body.likely_length(), limit, |writer| {
+        write(&call, body, writer);
+        Ok(())
+    })
 }
 
-struct RestEvent<'c> {
-    call: GatewayRequest<'c>,
-    body: EventBody<'c>,
-}
-
-impl Event for RestEvent<'_> {
-    fn write<W: io::Write>(&self, writer: &mut Writer<'_, W>) -> io::Result<()> {
-        let call = &self.call;
-        writer.text(r#"{"version":"1.0","resource":"#, &call.resource)?;
-        writer.text(r#","path":"#, &call.path)?;
-        writer.text(r#","httpMethod":"#, call.method)?;
-        writer.last_of(r#","headers":"#, &call.headers)?;
-        writer.all_of(r#","multiValueHeaders":"#, &call.headers)?;
-        if call.query.is_empty() {
-            writer.fixed(r#","queryStringParameters":null,"multiValueQueryStringParameters":null"#)?;
-        } else {
-            writer.last_of(r#","queryStringParameters":"#, &call.query)?;
-            writer.all_of(r#","multiValueQueryStringParameters":"#, &call.query)?;
-        }
-        if call.parameters.is_empty() {
-            writer.fixed(r#","pathParameters":null"#)?;
-        } else {
-            let parameters = call.parameters.iter().map(|(name, value)| (name, raw_parameter(value)));
-            writer.map(r#","pathParameters":"#, parameters)?;
-        }
-        match call.stage_variables() {
-            Some(variables) => writer.map(r#","stageVariables":"#, variables.iter())?,
-            None => writer.fixed(r#","stageVariables":null"#)?,
-        }
-        write_context(call, writer)?;
-        writer.body(r#"},"body":"#, self.body)?;
-        writer.plain(r#","isBase64Encoded":"#, self.body.is_base64())?;
-        writer.fixed("}")
+fn write(call: &GatewayRequest<'_>, body: EventBody<'_>, writer: &mut EventWriter) {
+    writer.fixed(r#"{"version":"1.0","resource":""#);
+    call.write_resource(writer);
+    writer.text(r#"","path":""#, &*call.path);
+    writer.text(r#"","httpMethod":""#, call.method);
+    writer.fixed(r#"","headers":"#);
+    writer.last_of(&call.headers);
+    writer.fixed(r#","multiValueHeaders":"#);
+    writer.all_of(&call.headers);
+    if call.query.is_empty() {
+        writer.fixed(r#","queryStringParameters":null,"multiValueQueryStringParameters":null"#);
+    } else {
+        writer.fixed(r#","queryStringParameters":"#);
+        writer.last_of(&call.query);
+        writer.fixed(r#","multiValueQueryStringParameters":"#);
+        writer.all_of(&call.query);
     }
+    let mut parameters = call.parameters().map(|(name, value)| (name, raw_parameter(value))).peekable();
+    writer.fixed(r#","pathParameters":"#);
+    match parameters.peek() {
+        Some(_) => writer.object(parameters),
+        None => writer.fixed("null"),
+    }
+    writer.fixed(r#","stageVariables":"#);
+    match call.stage_variables() {
+        Some(variables) => writer.object(variables.iter()),
+        None => writer.fixed("null"),
+    }
+    write_context(call, writer);
+    writer.fixed(r#","body":"#);
+    writer.body(body);
+    writer.fixed(r#","isBase64Encoded":"#);
+    writer.boolean(body.is_base64());
+    writer.fixed("}");
 }
 
-/// `requestContext`, but for the brace that closes it.
-fn write_context<W: io::Write>(call: &GatewayRequest<'_>, writer: &mut Writer<'_, W>) -> io::Result<()> {
-    writer.text(r#","requestContext":{"accountId":"#, &call.settings.account_id)?;
-    writer.text(r#","apiId":"#, &call.settings.api_id)?;
-    writer.text(r#","domainName":"#, &call.domain_name)?;
-    writer.text(r#","domainPrefix":"#, call.domain_prefix())?;
-    // AWS's second id is of the same request, for its own support
-    writer.text(r#","extendedRequestId":"#, &call.request_id)?;
-    writer.text(r#","httpMethod":"#, call.method)?;
-    // nobody has asked the client for more than its address
-    writer.plain(
-        concat!(
-            r#","identity":{"accessKey":null,"accountId":null,"apiKey":null,"apiKeyId":null,"caller":null"#,
-            r#","clientCert":null,"cognitoAuthenticationProvider":null,"cognitoAuthenticationType":null"#,
-            r#","cognitoIdentityId":null,"cognitoIdentityPoolId":null,"principalOrgId":null,"sourceIp":""#,
-        ),
-        call.source_ip,
-    )?;
-    writer.text_or_null(r#"","user":null,"userAgent":"#, call.user_agent.as_deref())?;
-    writer.text(r#","userArn":null},"path":"#, &call.path_with_stage())?;
-    writer.text(r#","protocol":"#, call.protocol)?;
-    writer.text(r#","requestId":"#, &call.request_id)?;
-    writer.text(r#","requestTime":"#, &call.time.text)?;
-    writer.plain(r#","requestTimeEpoch":"#, call.time.epoch)?;
-    // AWS's is a random name for the resource; any that stays the same will do
-    writer.text(r#","resourceId":"#, &call.resource)?;
-    writer.text(r#","resourcePath":"#, &call.resource)?;
-    writer.text(r#","stage":"#, &call.settings.stage)
+fn write_context(call: &GatewayRequest<'_>, writer: &mut EventWriter) {
+    call.write_api(writer);
+    // AWS has a second id of the same request for its support
+    writer.text(r#"","extendedRequestId":""#, call.request_id);
+    writer.text(r#"","httpMethod":""#, call.method);
+    // only the address of the client is known
+    writer.fixed(concat!(
+        r#"","identity":{"accessKey":null,"accountId":null,"apiKey":null,"apiKeyId":null,"caller":null"#,
+        r#","clientCert":null,"cognitoAuthenticationProvider":null,"cognitoAuthenticationType":null"#,
+        r#","cognitoIdentityId":null,"cognitoIdentityPoolId":null,"principalOrgId":null,"sourceIp":""#,
+    ));
+    writer.address(call.source_ip);
+    writer.fixed(r#"","user":null,"userAgent":"#);
+    match call.user_agent {
+        Some(user_agent) => writer.quoted(user_agent),
+        None => writer.fixed("null"),
+    }
+    writer.fixed(r#","userArn":null},"path":""#);
+    call.write_path_with_stage(writer);
+    writer.fixed(r#"","protocol":""#);
+    writer.fixed(call.protocol);
+    writer.text(r#"","requestId":""#, call.request_id);
+    writer.fixed(r#"","requestTime":""#);
+    writer.fixed(&call.time.text);
+    writer.fixed(r#"","requestTimeEpoch":"#);
+    writer.number(call.time.epoch);
+    // a random id of the resource at AWS; any constant value is valid
+    writer.fixed(r#","resourceId":""#);
+    call.write_resource(writer);
+    writer.fixed(r#"","resourcePath":""#);
+    call.write_resource(writer);
+    writer.text(r#"","stage":""#, &call.settings.stage);
+    writer.fixed("\"}");
 }

@@ -37,7 +37,7 @@ fn http(inbound: &InboundRequest) -> Value {
     serde_json::from_slice(&event(settings(PayloadVersion::V2), inbound)).unwrap()
 }
 
-/// With everything that an event can hold.
+/// A request for every member of an event.
 fn full() -> InboundRequest {
     let mut inbound = request("POST", "/shop/cart/a%20b?many=1&many=2%2C&flag");
     for (name, value) in [
@@ -256,13 +256,13 @@ fn k23_a_flag_is_an_empty_text_as_with_aws() {
 fn k24_the_remainder_is_the_proxy_parameter_and_none_is_null() {
     let inbound = below(request("GET", "/v1/a+b%2Fc%C3%A9%FF"), "/v1/");
     assert_eq!(rest(&inbound)["pathParameters"], json!({ "proxy": "a+b%2Fc%C3%A9%FF" }));
-    // a plus sign is a plus sign in a path, and what is not UTF-8 is read as Latin-1
+    // a plus sign is literal in a path, and invalid UTF-8 is read as Latin-1
     assert_eq!(http(&inbound)["pathParameters"], json!({ "proxy": "a+b/c\u{C3}\u{A9}\u{FF}" }));
     assert_eq!(rest(&request("GET", "/v1/a"))["pathParameters"], Value::Null);
     assert_eq!(http(&request("GET", "/v1/a")).get("pathParameters"), None);
 }
 
-/// AWS was recorded to do so with the first two paths of each version 1.0.
+/// The first two paths were recorded at AWS.
 #[test]
 fn e1_the_proxy_parameter_is_raw_in_1_0_without_the_slash_at_the_end_and_decoded_in_2_0() {
     for (path, raw, decoded) in [
@@ -287,7 +287,7 @@ fn e1_the_proxy_parameter_is_raw_in_1_0_without_the_slash_at_the_end_and_decoded
     assert_eq!(rest(&below(request("GET", "/v1/"), "/v1/"))["pathParameters"], Value::Null);
 }
 
-/// The names and values of a recorded request.
+/// Names and values of a request that was recorded at AWS.
 #[test]
 fn e4_the_single_value_maps_of_1_0_hold_the_last_of_several() {
     let inbound =

@@ -233,7 +233,7 @@ fn an_event_that_would_be_too_large_is_refused_in_every_shape() {
     }
 }
 
-/// Adds members to a map, of which the later ones win.
+/// Adds members to a map; the last of duplicates wins.
 fn put(map: &mut BTreeMap<String, Value>, members: impl IntoIterator<Item = (String, Value)>) {
     map.extend(members);
 }

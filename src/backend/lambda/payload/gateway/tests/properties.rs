@@ -1,5 +1,5 @@
-//! Arbitrary requests: everything of them is in their events, and byte for byte but for the names and values that are
-//! not UTF-8, which are there as Latin-1.
+//! Arbitrary requests: the event contains every part byte for byte, except that names and values which are
+//! not UTF-8 are read as Latin-1.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,9 +20,9 @@ use crate::{
     settings::{GatewayEvent, PayloadVersion},
 };
 
-/// Every character that the parser lets through.
+/// All characters that the HTTP parser accepts.
 const METHOD: &str = "[A-Z]{1,8}|[!*+.^_`|~0-9A-Za-z-]{1,12}";
-/// Whatever the parsers let through in a path and in a query.
+/// All characters that the HTTP parsers accept in a path and in a query.
 const PATH: &str = "(/([!$&-.0-;=@-_a-z~]|%[0-9A-Fa-f]{2}){0,5}){1,4}";
 const QUERY: &str = "([a-c]{0,2}(=([!$'-;=?-~]|%[0-9A-Fa-f]{2}){0,5})?&?){0,6}";
 const CONTENT_TYPES: [&str; 6] =
@@ -62,7 +62,7 @@ impl Case {
         event(settings, &self.inbound())
     }
 
-    /// The values of every header, cookies aside.
+    /// The values of every header but `cookie`.
     fn header_values(&self) -> BTreeMap<String, Vec<String>> {
         let mut values = BTreeMap::<_, Vec<_>>::new();
         let own = [("host", "shop.example.com:8080"), ("x-request-id", "request-1")];
@@ -97,7 +97,7 @@ impl Case {
     }
 }
 
-/// UTF-8, which is the same bytes, or else each byte by its number.
+/// UTF-8, or else Latin-1.
 fn characters(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) => text.to_owned(),
@@ -146,6 +146,15 @@ fn body_bytes(body: Option<&str>, is_base64: bool) -> Vec<u8> {
 }
 
 proptest! {
+    #[test]
+    fn an_event_has_the_bytes_that_serde_json_writes_for_it(case in case()) {
+        for version in [PayloadVersion::V1, PayloadVersion::V2] {
+            let event = case.event(version);
+            let members: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&event).unwrap();
+            prop_assert_eq!(serde_json::to_string(&members).unwrap(), String::from_utf8(event).unwrap());
+        }
+    }
+
     #[test]
     fn all_of_a_request_is_in_1_0_and_its_utf_8_byte_for_byte(case in case()) {
         let event: ApiGatewayProxyRequest = serde_json::from_slice(&case.event(PayloadVersion::V1)).unwrap();
@@ -211,7 +220,7 @@ proptest! {
         let names: BTreeSet<_> = event.query_string_parameters.iter().map(|(name, _)| name).collect();
         prop_assert!(names.into_iter().eq(arguments.keys()));
         for (name, values) in arguments {
-            // the crate cuts what is joined
+            // `aws_lambda_events` splits at commas
             let joined = values.join(",");
             let all = event.query_string_parameters.all(&name).unwrap();
             prop_assert_eq!(all, joined.split(',').collect::<Vec<_>>());

@@ -1,0 +1,176 @@
+//! The stages of reading the settings, from texts to checked values: first the process, then route by route, so that
+//! one route at a time is in memory as a tree.
+//!
+//! [`SettingsLoader`] reads a directory again and again. While the file of a route and the files that it leads to do not
+//! change (`known_routes.rs`), its settings stay the same `Arc`, without being read.
+
+mod known_routes;
+mod reading;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use self::{
+    known_routes::{KnownRoutes, Lookup, StampCache},
+    reading::Reading,
+};
+use super::{
+    Settings,
+    source::{
+        document::{self, Document},
+        mistake::{Mistake, Mistakes, Place},
+        tree::Environment,
+    },
+};
+
+/// Treatment of settings without a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::settings) enum NoRoutes {
+    /// A mistake: at the start the files are in another place.
+    Refused,
+    /// The directory is there and empty: whoever runs the process has removed the last file.
+    Taken,
+}
+
+/// Reads the settings of a directory and the process's environment.
+#[derive(Debug)]
+pub struct SettingsLoader {
+    directory: PathBuf,
+    environment: Environment,
+    /// The text of `default.yaml` that the known routes were read with.
+    process: Option<String>,
+    known: KnownRoutes,
+    /// No two of the known routes clash.
+    is_clash_free: bool,
+    /// The settings are for a command that prints requests, see [`Hidden`](super::Hidden).
+    collects_hidden: bool,
+}
+
+impl Settings {
+    /// Reads a settings directory and the process's environment once.
+    ///
+    /// # Errors
+    /// Every mistake there is, sorted by file and line.
+    pub fn load(directory: &Path) -> Result<Self, Mistakes> {
+        SettingsLoader { collects_hidden: true, ..SettingsLoader::new(directory) }.load()
+    }
+
+    /// Reads settings from texts and a given environment.
+    ///
+    /// # Errors
+    /// Every mistake there is, sorted by file and line.
+    pub fn from_documents(documents: &[Document], environment: &Environment) -> Result<Self, Mistakes> {
+        let mut mistakes = Mistakes::default();
+        let process = documents.iter().find(|document| !document.is_route());
+        let stems = documents.iter().filter_map(|document| Some((document.stem()?, document)));
+        let routes: BTreeMap<&str, &Document> = stems.collect();
+        check_for_routes(routes.is_empty(), NoRoutes::Refused, &mut mistakes);
+        let mut reading = Reading::new(process, environment, true, &mut mistakes);
+        for (stem, document) in &routes {
+            reading.route(stem, Some(document), &mut mistakes);
+        }
+        reading.finish(true, |stem| routes.get(stem).copied().cloned(), mistakes)
+    }
+}
+
+impl SettingsLoader {
+    /// A loader that has read nothing yet.
+    pub fn new(directory: &Path) -> Self {
+        let environment = super::environment();
+        Self {
+            directory: directory.to_owned(),
+            environment,
+            process: None,
+            known: KnownRoutes::default(),
+            is_clash_free: false,
+            collects_hidden: false,
+        }
+    }
+
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Reads the settings at the start.
+    ///
+    /// # Errors
+    /// Every mistake there is, sorted by file and line.
+    pub fn load(&mut self) -> Result<Settings, Mistakes> {
+        self.load_at(SystemTime::now(), NoRoutes::Refused)
+    }
+
+    /// Reads them while the process runs: the last route may have been removed.
+    ///
+    /// # Errors
+    /// Every mistake there is, sorted by file and line.
+    pub fn load_again(&mut self) -> Result<Settings, Mistakes> {
+        self.load_at(SystemTime::now(), NoRoutes::Taken)
+    }
+
+    fn load_at(&mut self, now: SystemTime, no_routes: NoRoutes) -> Result<Settings, Mistakes> {
+        let mut mistakes = Mistakes::default();
+        let mut process = None;
+        let mut files = Vec::new();
+        if document::is_directory(&self.directory, &mut mistakes) {
+            process = document::read_process(&self.directory, &mut mistakes);
+            files = document::route_files(&self.directory, no_routes, &mut mistakes);
+        }
+        let text = process.as_ref().map(|document| &document.text);
+        if self.process.as_ref() != text {
+            self.process = text.cloned();
+            self.known = KnownRoutes::default();
+        }
+        check_for_routes(files.is_empty(), no_routes, &mut mistakes);
+        let mut reading =
+            Reading::new(process.as_ref(), &self.environment, self.collects_hidden, &mut mistakes);
+        let mut stamps = StampCache::new(now);
+        let mut is_clash_possible = !self.is_clash_free;
+        self.known.begin();
+        for file in &files {
+            let (document, fingerprint) = match self.known.find(file, &mut stamps, &mut mistakes) {
+                Lookup::Known(route) => {
+                    reading.add(&file.stem, route);
+                    continue;
+                }
+                Lookup::Changed(document, fingerprint) => (document, fingerprint),
+                Lookup::Unreadable => continue,
+            };
+            let before = mistakes.count();
+            let Some(route) = reading.route(&file.stem, Some(&document), &mut mistakes) else { continue };
+            is_clash_possible |= !self.known.has_same_rule(&file.stem, &route.settings);
+            if mistakes.count() == before {
+                self.known.keep(&file.stem, fingerprint, route, &mut stamps);
+            }
+        }
+        self.known.forget_others();
+        let text_of = |stem: &str| {
+            let file = files.iter().find(|file| file.stem == stem)?;
+            file.read(&mut Mistakes::default())
+        };
+        let settings = reading.finish(is_clash_possible, text_of, mistakes);
+        self.is_clash_free = settings.is_ok();
+        settings
+    }
+}
+
+/// Settings without a route are a mistake or a warning, unless something else is wrong.
+fn check_for_routes(is_empty: bool, no_routes: NoRoutes, mistakes: &mut Mistakes) {
+    if !is_empty || !mistakes.is_empty() {
+        return;
+    }
+    let place = Place::file("routes");
+    match no_routes {
+        NoRoutes::Taken => {
+            mistakes.warn(Mistake::new(place, "", "there is no route: every request is answered 404"));
+        }
+        NoRoutes::Refused => mistakes.push(
+            Mistake::new(place, "", "there is no route").expected("at least one file routes/NAME.yaml"),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests;
