@@ -1,6 +1,7 @@
 //! The application: builds the state from settings, binds the sockets, serves, and shuts down gracefully.
 
 pub(crate) mod process;
+mod proxies;
 
 use std::{
     future::Future,

@@ -186,7 +186,7 @@ pub fn endpoint(settings: &BackendSettings, tls: &mut Configurations) -> Result<
         port,
         tls: secured(server, upstream, tls)?,
         connect_timeout: upstream.timeouts.connect,
-        proxy: upstream.proxy.clone(),
+        proxy: upstream.proxy.proxy().cloned(),
         keepalive: KeepAlive {
             enabled: upstream.keepalive,
             pool: upstream.keepalive_pool,

@@ -13,7 +13,7 @@ pub use self::documents::{DevSockets, documents};
 use crate::{
     app::process::{Ended, invalid_settings, print_line, serve},
     listener::sockets::bind_tcp,
-    settings::{self, Settings},
+    settings::{self, PROXY_VARIABLES, Settings},
     stand_in::{Fault, StandIn, StandInKeys, StandInOptions, credentials},
 };
 
@@ -46,7 +46,10 @@ pub(crate) fn run(options: &DevOptions) -> Ended {
     let stand_in = options.stand_in(StandInOptions::new(keys.clone()))?;
     let banner = options.banner(&stand_in, &keys);
     let documents = documents(banner.sockets, stand_in.address(), &keys);
-    let settings = Settings::from_documents(&documents, &settings::environment());
+    let mut environment = settings::environment();
+    // a proxy could not connect to the stand-in
+    environment.retain(|name, _| !PROXY_VARIABLES.contains(&name.as_str()));
+    let settings = Settings::from_documents(&documents, &environment);
     let settings = settings.map_err(|mistakes| invalid_settings(&mistakes))?;
     let routes = settings.clone();
     serve(settings, None, |application| {

@@ -32,7 +32,7 @@ impl Sidecar {
         let thread = std::thread::spawn(move || {
             actix_rt::System::new().block_on(async {
                 let stop = async move { drop(stopped.await) };
-                application.run(stop, std::future::pending()).await.expect("the sidecar runs");
+                Box::pin(application.run(stop, std::future::pending())).await.expect("the sidecar runs");
             });
         });
         Self { address, stop: Some(stop), thread: Some(thread) }

@@ -13,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    app::Application,
+    app::{Application, proxies},
     logging,
     settings::{
         self, Mistakes, Settings, SettingsLoader,
@@ -93,6 +93,10 @@ fn log_addresses(application: &Application) {
         log::info!("listening on the Unix socket {}", path.display());
     }
     log::info!("admin port on {}", application.admin_address());
+    let snapshot = application.current().get();
+    for line in proxies::lines(&snapshot.routes_as_set, snapshot.tracing.otlp.as_ref()) {
+        log::info!("{line}");
+    }
 }
 
 /// Builds the sidecar unless `stop` resolves first: certificates may be on a file system that hangs.

@@ -56,9 +56,14 @@ fn routes(explanation: &Explanation, paint: Paint) -> Vec<String> {
 }
 
 fn outbound(outgoing: &Outgoing, paint: Paint) -> Vec<String> {
-    let Outgoing { endpoint, tls, proxy, request_line, headers, body, varies, .. } = outgoing;
+    let Outgoing { endpoint, tls, proxy, proxy_reason, request_line, headers, body, varies, .. } = outgoing;
     let way = if *tls { "over TLS" } else { "without TLS" };
-    let through = proxy.as_ref().map(|proxy| format!(", through the proxy {proxy}")).unwrap_or_default();
+    let through = match (proxy, proxy_reason) {
+        (Some(proxy), Some(reason)) => format!(", through the proxy {proxy} ({reason})"),
+        (Some(proxy), None) => format!(", through the proxy {proxy}"),
+        (None, Some(reason)) => format!(", without a proxy ({reason})"),
+        (None, None) => String::new(),
+    };
     let mut lines = vec![format!("{} to {endpoint}, {way}{through}", paint.heading("Outbound request"))];
     lines.push(format!("  {request_line}"));
     lines.extend(headers.iter().map(|(name, value)| format!("  {name}: {value}")));

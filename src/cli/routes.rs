@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// The headings of the table. A column is left out if every cell has this value.
-const COLUMNS: [(&str, Option<&str>); 11] = [
+const COLUMNS: [(&str, Option<&str>); 12] = [
     ("ID", None),
     ("HOSTS", Some(ANY)),
     ("PATHS", None),
@@ -18,6 +18,7 @@ const COLUMNS: [(&str, Option<&str>); 11] = [
     ("PRIORITY", Some("0")),
     ("BACKEND", None),
     ("TARGET", None),
+    ("PROXY", Some("none")),
     ("AUTHORIZATION", None),
     ("REGION/SERVICE", None),
     ("LIMITS", None),
@@ -75,6 +76,7 @@ fn cells(route: &RouteSettings) -> Vec<String> {
         text(&shown["priority"]),
         section.name().to_owned(),
         section.summary(),
+        section.upstream().proxy.to_string(),
         authorization,
         scope.unwrap_or_else(|| "-".to_owned()),
         limits(&shown, section.name(), section.max_request_body()),

@@ -142,8 +142,8 @@ fn general_cure(step: DialStep, is_late: bool) -> Option<&'static str> {
              private API, its VPC endpoint"
         }
         (DialStep::Tunnel, _) => {
-            "Check that proxy_url is the URL of an HTTP proxy, and that the proxy can reach this host and \
-             port"
+            "Check that proxy_url, or HTTPS_PROXY or HTTP_PROXY of the environment, is the URL of an HTTP \
+             proxy, and that the proxy can reach this host and port"
         }
         (DialStep::Tls, true) => {
             "The server accepts connections but does not answer the TLS handshake: check host and port, and \

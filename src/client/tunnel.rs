@@ -40,13 +40,17 @@ impl TunnelError {
     fn cure(&self) -> &'static str {
         match self {
             Self::Status(407) => {
-                "The proxy requires other credentials: correct user and password in proxy_url, \
-                 http://USER:PASSWORD@HOST:PORT"
+                "The proxy requires other credentials: correct user and password in proxy_url, or in \
+                 HTTPS_PROXY or HTTP_PROXY of the environment, http://USER:PASSWORD@HOST:PORT"
             }
-            Self::Status(403) => "The proxy's rules forbid this host and port: allow them there",
+            Self::Status(403) => {
+                "The proxy's rules forbid this host and port: allow them there, or connect without the proxy \
+                 by NO_PROXY in the environment or `proxy_url: none`"
+            }
             Self::Status(_) => "The proxy's log says why; it has to reach this host and port",
             Self::Head(_) | Self::TooLarge | Self::Io(_) => {
-                "Check that proxy_url is the URL of an HTTP proxy that is reached without TLS"
+                "Check that proxy_url, or HTTPS_PROXY or HTTP_PROXY of the environment, is the URL of an HTTP \
+                 proxy that is reached without TLS"
             }
         }
     }

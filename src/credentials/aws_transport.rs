@@ -1,9 +1,9 @@
-//! The HTTP client of the AWS SDK, on the connections of `client/dial.rs`: `proxy_url` and TLS verification
-//! work as for routes.
+//! The HTTP client of the AWS SDK, on the connections of `client/dial.rs`: proxies and TLS verification work
+//! as for routes.
 //!
 //! Connections are not pooled: the calls are minutes apart.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use aws_smithy_runtime_api::client::{
     http::{
@@ -23,8 +23,8 @@ use tokio::time::timeout;
 use crate::{
     client::{Endpoint, EndpointTls, KeepAlive, dial},
     message::error::ErrorKind,
-    settings::{ForwardProxy, HostPort},
-    text::uri_syntax::{is_loopback, without_brackets},
+    settings::{self, HostPort, ProxyRule},
+    text::uri_syntax::{is_on_this_machine, without_brackets},
     tls::Tls,
 };
 
@@ -42,7 +42,7 @@ const MAX_RESPONSE: usize = 256 << 10;
 pub struct AwsTransport {
     pub tls: Tls,
     /// Not used for addresses of this machine.
-    pub proxy: Option<ForwardProxy>,
+    pub proxy: ProxyRule,
 }
 
 /// An [`AwsTransport`] with the timeouts of one caller.
@@ -65,19 +65,34 @@ impl AwsTransport {
         })
     }
 
+    /// The transport for the metadata services of the machine and the container, which uses no proxy of the
+    /// environment, whatever their host: a proxy could return the keys of its own machine.
+    #[must_use]
+    pub fn to_metadata(&self) -> Self {
+        Self { proxy: self.proxy.without_environment(), tls: Arc::clone(&self.tls) }
+    }
+
     /// The endpoint that a request to `uri` connects to.
     ///
     /// # Errors
-    /// The URI has no host, or the host is no valid server name of TLS.
+    /// The URI has no host, the host is no valid server name of TLS, or the proxy of the environment is not
+    /// supported.
     pub fn endpoint(&self, uri: &Uri) -> Result<Endpoint, BoxError> {
         let host = without_brackets(uri.host().ok_or_else(|| format!("{uri} has no host"))?);
         let is_https = uri.scheme() == Some(&Scheme::HTTPS);
         let tls = is_https.then(|| EndpointTls::with(host, Arc::clone(&self.tls)));
+        let scheme = settings::Scheme::of(is_https);
+        let port = uri.port_u16().unwrap_or_else(|| scheme.default_port());
+        let proxy = if is_on_this_machine(host) {
+            None
+        } else {
+            self.proxy.choose(scheme, host, port)?.proxy().cloned()
+        };
         Ok(Endpoint {
             host: host.to_owned(),
-            port: uri.port_u16().unwrap_or(if is_https { 443 } else { 80 }),
+            port,
             tls: tls.transpose()?,
-            proxy: self.proxy.clone().filter(|_| !is_on_this_machine(host)),
+            proxy,
             connect_timeout: CONNECT_TIMEOUT,
             keepalive: KeepAlive { enabled: false, pool: 0, timeout: Duration::ZERO },
         })
@@ -152,44 +167,13 @@ fn to_origin_form(request: &mut Request<SdkBody>) -> Result<(), BoxError> {
     Ok(())
 }
 
-/// True for loopback and for the addresses that the platform serves on each machine: EC2's metadata service,
-/// the endpoints of ECS and of EKS Pod Identity. A proxy reaches those of its own machine there, and would
-/// return its keys.
-fn is_on_this_machine(host: &str) -> bool {
-    let is_platforms = |address: IpAddr| match address {
-        IpAddr::V4(address) => address.is_link_local(),
-        // fd00:ec2::254 and fd00:ec2::23
-        IpAddr::V6(address) => address.is_unicast_link_local() || address.segments()[..2] == [0xfd00, 0x0ec2],
-    };
-    is_loopback(host) || host.parse().is_ok_and(is_platforms)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
         credentials::tests::{FakeServer, transport},
-        settings::ForwardProxy,
+        settings::{EnvironmentProxies, ForwardProxy},
     };
-
-    #[test]
-    fn the_platforms_own_addresses_are_never_called_through_a_proxy() {
-        for host in [
-            "169.254.169.254",
-            "169.254.170.2",
-            "169.254.170.23",
-            "fd00:ec2::23",
-            "fd00:ec2::254",
-            "127.0.0.1",
-            "::1",
-            "localhost",
-        ] {
-            assert!(is_on_this_machine(host), "{host}");
-        }
-        for host in ["sts.eu-west-1.amazonaws.com", "10.0.0.1", "fd00:1::1", "169.253.0.1"] {
-            assert!(!is_on_this_machine(host), "{host}");
-        }
-    }
 
     #[test]
     fn the_host_is_in_the_header_alone() {
@@ -217,10 +201,36 @@ mod tests {
         })
         .await;
         let text = format!("http://u:p@{}", proxy.address);
-        let transport = AwsTransport { proxy: Some(ForwardProxy::parse(&text).unwrap()), ..transport() };
+        let transport =
+            AwsTransport { proxy: ProxyRule::Url(ForwardProxy::parse(&text).unwrap()), ..transport() };
         let answer = transport.get("http://sts.test/x".parse().unwrap(), RESPONSE_TIMEOUT).await.unwrap();
         assert_eq!(&answer.body()[..], b"hi");
         assert_eq!(proxy.requests().len(), 2);
+    }
+
+    #[test]
+    fn each_host_of_the_sdk_has_its_own_choice_of_the_proxy() {
+        let variables =
+            [("HTTPS_PROXY", "http://p:1"), ("HTTP_PROXY", "socks5://hush"), ("NO_PROXY", "sts.test")];
+        let find =
+            |name: &str| variables.iter().find(|(own, _)| *own == name).map(|(_, value)| (*value).to_owned());
+        let proxy = ProxyRule::Environment(EnvironmentProxies::read(find));
+        let transport = AwsTransport { proxy, ..transport() };
+        let through = |transport: &AwsTransport, uri: &str| {
+            let endpoint = transport.endpoint(&uri.parse().unwrap()).map_err(|error| error.to_string());
+            endpoint.map(|endpoint| endpoint.proxy.is_some())
+        };
+        assert_eq!(through(&transport, "https://portal.sso.us-east-1.amazonaws.com/x"), Ok(true));
+        assert_eq!(through(&transport, "https://sts.test/"), Ok(false));
+        let error = through(&transport, "http://keys.test/").unwrap_err();
+        assert!(error.starts_with("HTTP_PROXY in the environment: ") && !error.contains("hush"), "{error}");
+        for own in ["http://169.254.169.254/x", "http://[fd00:ec2::23]/x", "http://localhost:1/x"] {
+            assert_eq!(through(&transport, own), Ok(false), "{own}");
+        }
+        // an endpoint with another name
+        for other in ["http://metadata.test/", "https://keys.test/"] {
+            assert_eq!(through(&transport.to_metadata(), other), Ok(false), "{other}");
+        }
     }
 
     #[actix_rt::test]

@@ -245,6 +245,11 @@ impl Aws {
             .with_use_dual_stack(Some(self.source.variant.dual_stack))
             .with_http_client(self.transport.client())
     }
+
+    /// The same for the metadata services of the machine and the container.
+    pub(super) fn metadata_config(&self) -> ProviderConfig {
+        self.provider_config().with_http_client(self.transport.to_metadata().client())
+    }
 }
 
 /// The keys of an SDK provider, or its error's text without the outermost error, which calls a timeout "not
@@ -291,7 +296,7 @@ mod tests {
 
     use super::*;
     use crate::credentials::tests::{FakeServer, ok, role_source, sts, transport};
-    use crate::settings::{EndpointVariant, MetadataProtocol, MountedKeys, MountedPart};
+    use crate::settings::{EndpointVariant, MetadataProtocol, MountedKeys, MountedPart, ProxyRule};
 
     fn chain(server: &FakeServer, variables: &[(&str, &str)]) -> Aws {
         let source = CredentialSettings {
@@ -598,7 +603,7 @@ mod tests {
             sts_endpoint: None,
             variant,
             metadata: MetadataProtocol::V2,
-            proxy: None,
+            proxy: ProxyRule::Off,
         }
     }
 

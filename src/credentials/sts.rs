@@ -364,7 +364,7 @@ mod tests {
                 FakeServer::start(|_| "HTTP/1.1 403 No\r\ncontent-length: 0\r\n\r\n".to_owned()).await;
             let text = format!("http://{}", proxy.address);
             let transport = AwsTransport {
-                proxy: Some(crate::settings::ForwardProxy::parse(&text).unwrap()),
+                proxy: crate::settings::ProxyRule::Url(crate::settings::ForwardProxy::parse(&text).unwrap()),
                 ..transport()
             };
             let variant = EndpointVariant { fips, dual_stack };

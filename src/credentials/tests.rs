@@ -17,12 +17,14 @@ use tokio::{
 };
 
 use super::{CredentialSource, aws_transport::AwsTransport};
-use crate::settings::{CredentialProvider, CredentialSettings, EndpointVariant, MetadataProtocol, Role};
+use crate::settings::{
+    CredentialProvider, CredentialSettings, EndpointVariant, MetadataProtocol, ProxyRule, Role,
+};
 use crate::tls::Configurations;
 
 /// A transport without a proxy.
 pub fn transport() -> AwsTransport {
-    AwsTransport { tls: Configurations::default().get(false, None, None).unwrap(), proxy: None }
+    AwsTransport { tls: Configurations::default().get(false, None, None).unwrap(), proxy: ProxyRule::Off }
 }
 
 /// A server on a free port of loopback.
@@ -138,7 +140,7 @@ pub fn role_source(sts: &FakeServer) -> CredentialSettings {
         sts_endpoint: Some(format!("http://{}", sts.address)),
         variant: EndpointVariant::default(),
         metadata: MetadataProtocol::V2,
-        proxy: None,
+        proxy: ProxyRule::Off,
     }
 }
 

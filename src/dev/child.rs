@@ -22,7 +22,7 @@ use tokio::{
 use super::{DevSockets, banner::Banner, documents, failed};
 use crate::{
     app::process::{Ended, print_line, signals},
-    settings::{Document, Environment, Settings},
+    settings::{Document, Environment, PROXY_VARIABLES, Settings},
     stand_in::{
         StandInKeys, StandInOptions,
         credentials::{self, CredentialKind},
@@ -80,6 +80,9 @@ fn command(
     write_settings(&settings, documents)?;
     let mut command = Command::new(std::env::current_exe()?);
     for name in credentials::foreign_variables() {
+        command.env_remove(name);
+    }
+    for name in PROXY_VARIABLES {
         command.env_remove(name);
     }
     command

@@ -31,6 +31,8 @@ pub struct Outgoing {
     pub endpoint: String,
     pub tls: bool,
     pub proxy: Option<String>,
+    /// The setting or variable that named the proxy, or that made the connection direct.
+    pub proxy_reason: Option<&'static str>,
     pub request_line: String,
     /// Names and values, sorted by name.
     pub headers: Vec<(String, String)>,
@@ -108,6 +110,7 @@ impl Outgoing {
             endpoint: target.endpoint.to_string(),
             tls: target.endpoint.tls.is_some(),
             proxy: target.endpoint.proxy.as_ref().map(ToString::to_string),
+            proxy_reason: route.backend.upstream().proxy.reason(),
             request_line,
             headers,
             body: OutgoingBody {

@@ -623,11 +623,11 @@ fn k40_a_proxy_is_reached_by_http_and_its_url_is_never_shown() {
     }
     let route = format!("{ROUTE}  proxy_url: $env://PROXY\n");
     let settings = read("", &[("hello", &route)], &[("PROXY", "http://u:hush@proxy:3128")]).unwrap();
-    let proxy = gateway(&settings).upstream.proxy.as_ref().unwrap();
+    let proxy = gateway(&settings).upstream.proxy.proxy().unwrap();
     assert_eq!((proxy.to_string().as_str(), proxy.authorization.is_some()), ("proxy:3128", true));
     assert!(!format!("{settings:?}").contains("hush"));
     let without = read("", &[("hello", ROUTE)], &[]).unwrap();
-    assert_eq!(gateway(&without).upstream.proxy, None);
+    assert_eq!(gateway(&without).upstream.proxy.proxy(), None);
 }
 
 proptest! {

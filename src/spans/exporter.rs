@@ -299,6 +299,7 @@ mod tests {
             resource: std::collections::BTreeMap::new(),
             timeout: Duration::from_mins(1),
             ca_certificate: None,
+            proxy: crate::settings::ProxyChoice::Direct(crate::settings::Direct::NotSet),
         };
         let endpoint = Endpoint {
             host: address.ip().to_string(),

@@ -238,7 +238,7 @@ impl SnapshotBuilder {
 /// # Errors
 /// The CA certificate cannot be used.
 pub fn collector(settings: &Otlp, tls: &mut Configurations) -> Result<Endpoint, TlsError> {
-    let Otlp { endpoint: uri, timeout, ca_certificate, .. } = settings;
+    let Otlp { endpoint: uri, timeout, ca_certificate, proxy, .. } = settings;
     let tls = match uri.scheme {
         Scheme::Http => None,
         Scheme::Https => {
@@ -250,7 +250,7 @@ pub fn collector(settings: &Otlp, tls: &mut Configurations) -> Result<Endpoint, 
         host: uri.host.clone(),
         port: uri.port,
         tls,
-        proxy: None,
+        proxy: proxy.proxy().cloned(),
         connect_timeout: *timeout,
         keepalive: COLLECTOR_KEEPALIVE,
     })

@@ -16,11 +16,20 @@ const COMMERCIAL: (&str, &str, &str) = ("", "amazonaws.com", "api.aws");
 
 /// The host of the Lambda API. Kong supports `amazonaws.com` alone (case K50).
 pub fn lambda_host(region: &str, fips: bool, dual_stack: bool) -> String {
+    regional_host("lambda", region, fips, dual_stack)
+}
+
+/// The host of STS.
+pub fn sts_host(region: &str, fips: bool, dual_stack: bool) -> String {
+    regional_host("sts", region, fips, dual_stack)
+}
+
+fn regional_host(service: &str, region: &str, fips: bool, dual_stack: bool) -> String {
     let partition = PARTITIONS.iter().find(|(prefix, ..)| region.starts_with(prefix));
     let (_, usual, dual_stack_domain) = partition.unwrap_or(&COMMERCIAL);
-    let service = if fips { "lambda-fips" } else { "lambda" };
+    let fips = if fips { "-fips" } else { "" };
     let domain = if dual_stack { dual_stack_domain } else { usual };
-    format!("{service}.{region}.{domain}")
+    format!("{service}{fips}.{region}.{domain}")
 }
 
 /// The region in the name of a host of the Lambda API.

@@ -163,6 +163,31 @@ pub fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
+/// True for loopback, link-local addresses, and the addresses that AWS serves on each machine: EC2's metadata
+/// service, the endpoints of ECS and of EKS Pod Identity. A proxy would connect to its own machine.
+///
+/// `host` has no brackets.
+pub fn is_on_this_machine(host: &str) -> bool {
+    let host = host.trim_end_matches('.');
+    // RFC 6761, 6.3
+    let is_localhost = |name: &str| name.eq_ignore_ascii_case("localhost");
+    if is_localhost(host) || host.rsplit_once('.').is_some_and(|(_, last)| is_localhost(last)) {
+        return true;
+    }
+    // without the zone of a link-local address
+    let address = host.split('%').next().unwrap_or_default();
+    address.parse::<IpAddr>().is_ok_and(|address| match address.to_canonical() {
+        IpAddr::V4(address) => address.is_loopback() || address.is_link_local() || address.is_unspecified(),
+        // fd00:ec2::254 and fd00:ec2::23
+        IpAddr::V6(address) => {
+            address.is_loopback()
+                || address.is_unicast_link_local()
+                || address.is_unspecified()
+                || address.segments()[..2] == [0xfd00, 0x0ec2]
+        }
+    })
+}
+
 /// The byte of the escape at the start of a text, and the rest of the text.
 fn escaped_byte(text: &[u8]) -> Option<(u8, &[u8])> {
     let digit = |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
@@ -175,6 +200,41 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn loopback_link_local_and_the_metadata_services_are_on_this_machine() {
+        for host in [
+            "169.254.169.254",
+            "169.254.170.2",
+            "169.254.170.23",
+            "fd00:ec2::23",
+            "fd00:ec2::254",
+            "127.0.0.1",
+            "127.9.9.9",
+            "::ffff:127.0.0.1",
+            "0.0.0.0",
+            "::",
+            "::1",
+            "fe80::1",
+            "fe80::1%eth0",
+            "localhost",
+            "LOCALHOST.",
+            "api.localhost",
+        ] {
+            assert!(is_on_this_machine(host), "{host}");
+        }
+        for host in [
+            "sts.eu-west-1.amazonaws.com",
+            "10.0.0.1",
+            "fd00:1::1",
+            "169.253.0.1",
+            "xlocalhost",
+            "localhost.x",
+            "",
+        ] {
+            assert!(!is_on_this_machine(host), "{host}");
+        }
+    }
 
     #[test]
     fn an_escape_has_two_hexadecimal_digits() {

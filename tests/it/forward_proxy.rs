@@ -16,7 +16,7 @@ use super::support::{
 };
 
 /// A proxy that connects every tunnel to `target`.
-fn proxy_to(target: SocketAddr) -> Upstream {
+pub(super) fn proxy_to(target: SocketAddr) -> Upstream {
     Upstream::accepting(move |connection, mut stream, received| {
         if accept(connection, &stream, received)?.is_none() {
             return Ok(());

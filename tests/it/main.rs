@@ -27,6 +27,7 @@ mod diagnosis;
 mod documents;
 mod effective;
 mod emulators;
+mod environment_proxies;
 mod event_streams;
 mod exchanges;
 mod explain;

@@ -10,7 +10,7 @@ use crate::{
     backend,
     client::{Endpoint, KeepAlive, ProbeFailure, probe_all},
     credentials::sts_endpoint,
-    settings::Settings,
+    settings::{ForwardProxy, Settings},
     state::builder::collector,
     tls::{Configurations, failure::TlsFailure},
 };
@@ -123,8 +123,8 @@ impl EndpointResult {
         self.endpoint.as_ref().map(ToString::to_string).unwrap_or_default()
     }
 
-    fn proxy(&self) -> Option<String> {
-        self.endpoint.as_ref()?.proxy.as_ref().map(ToString::to_string)
+    fn proxy(&self) -> Option<&ForwardProxy> {
+        self.endpoint.as_ref()?.proxy.as_ref()
     }
 
     fn is_tls(&self) -> bool {
@@ -143,7 +143,8 @@ impl EndpointResult {
             Ok(elapsed) => {
                 let with = if self.is_tls() { "TLS" } else { "TCP, without TLS" };
                 let through =
-                    self.proxy().map(|proxy| format!(" through the proxy {proxy}")).unwrap_or_default();
+                    self.proxy().map(|proxy| format!(" through the proxy {proxy} ({})", proxy.named_by));
+                let through = through.unwrap_or_default();
                 let milliseconds = elapsed.as_millis();
                 format!("{users}: {} is reached{through} by {with} in {milliseconds} ms", self.endpoint())
             }
@@ -163,7 +164,8 @@ impl EndpointResult {
             "endpoint": self.endpoint(),
             "purpose": purpose,
             "routes": self.routes,
-            "proxy": self.proxy(),
+            "proxy": self.proxy().map(ToString::to_string),
+            "proxy_reason": self.proxy().map(|proxy| proxy.named_by),
             "tls": self.is_tls(),
             "reached": probed.is_some(),
             "milliseconds": milliseconds,

@@ -66,7 +66,7 @@ impl ChainSource for ContainerEndpoint {
                 "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
             ])?;
             sdk_files::check_container_token(&aws.environment)?;
-            let provider = EcsCredentialsProvider::builder().configure(&aws.provider_config()).build();
+            let provider = EcsCredentialsProvider::builder().configure(&aws.metadata_config()).build();
             let answer = provided(provider.provide_credentials()).await;
             let credentials = answer.map_err(|reason| failure(*self, |name| aws.variable(name), &reason))?;
             Ok(credentials.into())

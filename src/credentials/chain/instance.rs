@@ -81,8 +81,9 @@ impl ChainSource for Instance {
 /// (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-static-credentials.html>).
 pub(super) async fn fetch(aws: &Aws, protocol: MetadataProtocol) -> Result<Fetched, FetchError> {
     let endpoint = metadata::endpoint(|name| aws.variable(name));
+    let transport = aws.transport.to_metadata();
     let service = match protocol {
-        MetadataProtocol::V1 => metadata::MetadataService::V1 { transport: &aws.transport, endpoint },
+        MetadataProtocol::V1 => metadata::MetadataService::V1 { transport: &transport, endpoint },
         MetadataProtocol::V2 => metadata::MetadataService::V2 { client: client(aws)?, endpoint },
     };
     let credentials = metadata::fetch(&service).await?;
@@ -92,7 +93,7 @@ pub(super) async fn fetch(aws: &Aws, protocol: MetadataProtocol) -> Result<Fetch
 fn client(aws: &Aws) -> Result<imds::Client, FetchError> {
     aws.refuse_empty(&["AWS_EC2_METADATA_SERVICE_ENDPOINT", "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE"])?;
     Ok(imds::Client::builder()
-        .configure(&aws.provider_config())
+        .configure(&aws.metadata_config())
         .connect_timeout(CONNECT_TIMEOUT)
         .max_attempts(MAX_ATTEMPTS)
         .operation_timeout(OPERATION_TIMEOUT)

@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use crate::{
     settings::{
         route::{
+            environment_proxies::EnvironmentProxies,
             function_uri::FunctionUri,
+            proxy_rule::{Direct, ProxyChoice},
             upstream::{Scheme, authorities},
         },
         source::{check::Checker, key_type::KeyType as _, reference::has_reference},
@@ -68,6 +70,8 @@ section! {
         resource: BTreeMap<String, String>,
         /// PEM file with the certificate authorities to trust instead of the platform's.
         ca_certificate: Option<PathBuf>,
+        /// The proxy on the way to the collector.
+        proxy: ProxyChoice,
     }
 
     /// Base URL of the collector for OTLP over HTTP, such as `http://127.0.0.1:4318`; `/v1/traces` is
@@ -126,6 +130,7 @@ impl WrittenOtlp {
         if self.ca_certificate.is_some() && endpoint.scheme == Scheme::Http {
             checker.at("ca_certificate").report("has no effect without TLS", "https, or remove the key");
         }
+        let proxy = proxy_to(&endpoint, checker);
         let service_name = self.service_name.take().filter(|name| !name.is_empty());
         let parts = OtlpParts {
             endpoint,
@@ -133,9 +138,21 @@ impl WrittenOtlp {
             service_name: checker.settled(declared!(WrittenOtlp, "service_name"), service_name),
             resource: self.resource.take().unwrap_or_default(),
             ca_certificate: self.ca_certificate.take().map(|file| authorities(file, checker)),
+            proxy,
         };
         Some(settle(parts))
     }
+}
+
+/// The proxy of the environment on the way to the collector.
+fn proxy_to(endpoint: &FunctionUri, checker: &mut Checker<'_>) -> ProxyChoice {
+    let proxies = EnvironmentProxies::read(|name| checker.variable(name));
+    let choice = proxies.choose(endpoint.scheme, &endpoint.host, endpoint.port);
+    choice.unwrap_or_else(|unusable| {
+        let expected = "http://HOST:PORT there, or the collector's host in NO_PROXY";
+        checker.at("endpoint").report(unusable.to_string(), expected);
+        ProxyChoice::Direct(Direct::NotSet)
+    })
 }
 
 /// True if the path already ends with what is appended to it.

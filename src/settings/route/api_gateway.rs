@@ -5,12 +5,13 @@ use std::{sync::Arc, time::Duration};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
+    backend::UpstreamServer,
     client_credentials::{CallerKeys, ClientCredentialSettings, WrittenClientCredentials},
     credentials::{KeyNames, SectionCredentials, is_visible},
     endpoint_variant::EndpointVariant,
-    forward_proxy::ForwardProxy,
     function_uri::FunctionUri,
     key_source::{CredentialSettings, WrittenCredentials},
+    proxy_rule::ProxyRule,
     service, session_name,
     upstream::{BackendConnection, SCOPE_WORD, UpstreamSettings, WrittenUpstream},
 };
@@ -174,6 +175,11 @@ impl WrittenApiGateway {
         let own = BackendConnection {
             timeout: DEFAULT_TIMEOUT,
             scheme: function_uri.as_ref().map(|uri| uri.scheme),
+            server: function_uri.as_ref().map(|uri| UpstreamServer {
+                scheme: uri.scheme,
+                host: &uri.host,
+                port: uri.port,
+            }),
             keepalive: checker.settled(declared!(WrittenApiGateway, "keepalive"), self.keepalive),
             keepalive_timeout: checker
                 .settled(declared!(WrittenApiGateway, "keepalive_timeout"), self.keepalive_timeout),
@@ -181,7 +187,7 @@ impl WrittenApiGateway {
         let upstream = self.upstream.check(own, checker);
         let authorization = match self.authorization.take() {
             None => Some(Authorization::default()),
-            Some(written) => written.check(upstream.proxy.clone(), &mut checker.at("authorization")),
+            Some(written) => written.check(&upstream.proxy_rule, &mut checker.at("authorization")),
         };
         self.refuse_two_kinds_of_clients_keys(authorization.as_ref(), checker);
         let max_req_body_size = self.max_req_body_size(limits, checker);
@@ -224,7 +230,7 @@ impl WrittenApiGateway {
 }
 
 impl WrittenAuthorization {
-    fn check(mut self, proxy: Option<ForwardProxy>, checker: &mut Checker<'_>) -> Option<Authorization> {
+    fn check(mut self, proxy: &ProxyRule, checker: &mut Checker<'_>) -> Option<Authorization> {
         let is_empty = self.apikey.is_none()
             && self.iam.is_none()
             && !checker.has_error("apikey")
@@ -245,7 +251,7 @@ impl WrittenAuthorization {
 }
 
 impl WrittenIam {
-    fn check(mut self, proxy: Option<ForwardProxy>, checker: &mut Checker<'_>) -> Option<Iam> {
+    fn check(mut self, proxy: &ProxyRule, checker: &mut Checker<'_>) -> Option<Iam> {
         let expected = "lower-case letters, digits and `-`";
         let mut word = |key: &Key, written: Option<String>| {
             let text = written.unwrap_or_else(|| String::standard(key));
@@ -268,7 +274,7 @@ impl WrittenIam {
             secret: self.secret(checker),
             region: region.clone(),
             variant: EndpointVariant::of(None, None, checker),
-            proxy,
+            proxy: proxy.for_keys(),
         };
         let names =
             KeyNames { prefix: "", key: "accesskey", secret: secret_name, session: session_name::DEFAULT };
@@ -319,7 +325,7 @@ mod tests {
                     sts_endpoint: None,
                     variant: EndpointVariant::default(),
                     metadata: MetadataProtocol::V2,
-                    proxy: None,
+                    proxy: ProxyRule::Off,
                 }),
                 client: ClientCredentialSettings::default(),
                 region: "us-east-1".into(),

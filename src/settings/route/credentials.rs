@@ -5,14 +5,19 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::{
     endpoint_variant::EndpointVariant,
-    forward_proxy::ForwardProxy,
+    environment_proxies::UnusableProxy,
     function_uri::host_and_port,
     key_source::{
         CredentialParts, CredentialProvider, CredentialSettings, MountedKeys, MountedPart, Role,
         WrittenCredentials, is_key, is_swapped,
     },
+    proxy_rule::ProxyRule,
+    upstream::Scheme,
 };
-use crate::settings::source::check::Checker;
+use crate::{
+    settings::source::check::Checker,
+    text::{aws_hosts::sts_host, uri_syntax::without_brackets},
+};
 
 /// The names of the keys in a section.
 #[derive(Debug, Clone, Copy)]
@@ -33,8 +38,8 @@ pub(in crate::settings) struct SectionCredentials {
     /// The signing region.
     pub(in crate::settings) region: String,
     pub(in crate::settings) variant: EndpointVariant,
-    /// The proxy on the way to AWS.
-    pub(in crate::settings) proxy: Option<ForwardProxy>,
+    /// The proxies on the way to AWS.
+    pub(in crate::settings) proxy: ProxyRule,
 }
 
 impl WrittenCredentials {
@@ -52,15 +57,10 @@ impl WrittenCredentials {
         let metadata = checker.settled(key, self.imds_protocol_version);
         let SectionCredentials { region, variant, proxy, .. } = own;
         let settle = self.settled(checker);
-        Some(settle(CredentialParts {
-            origin: origin?,
-            role,
-            region,
-            sts_endpoint,
-            variant,
-            metadata,
-            proxy,
-        }))
+        let source =
+            settle(CredentialParts { origin: origin?, role, region, sts_endpoint, variant, metadata, proxy });
+        refuse_unusable_proxy(&source, checker);
+        Some(source)
     }
 
     /// The keys if they are set, or the profile, or the credential chain.
@@ -145,6 +145,30 @@ impl WrittenCredentials {
             (known && bare).then(|| text.trim_end_matches('/').to_owned())
         })
     }
+}
+
+/// Reports a variable of the environment that is not the URL of a supported proxy, if STS would be called
+/// through it.
+fn refuse_unusable_proxy(source: &CredentialSettings, checker: &mut Checker<'_>) {
+    if !source.calls_sts() {
+        return;
+    }
+    let EndpointVariant { fips, dual_stack } = source.variant;
+    let regional = || Some((Scheme::Https, sts_host(&source.region, fips, dual_stack), 443));
+    let Some((scheme, host, port)) = source.sts_endpoint.as_deref().map_or_else(regional, sts_server) else {
+        return;
+    };
+    if let Err(unusable) = source.proxy.choose(scheme, &host, port) {
+        checker.report_incomplete(format!("calls of STS: {unusable}"), UnusableProxy::EXPECTED);
+    }
+}
+
+/// The server of a checked `sts_endpoint_url`.
+fn sts_server(url: &str) -> Option<(Scheme, String, u16)> {
+    let uri: actix_http::Uri = url.parse().ok()?;
+    let scheme = Scheme::of(uri.scheme_str() == Some("https"));
+    let port = uri.port_u16().unwrap_or_else(|| scheme.default_port());
+    Some((scheme, without_brackets(uri.host()?).to_owned(), port))
 }
 
 /// Reports keys that are missing, invalid or swapped; `present` is a key that is set.

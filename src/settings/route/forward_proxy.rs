@@ -35,21 +35,27 @@ pub struct ForwardProxy {
     pub port: u16,
     /// The value of `Proxy-Authorization`, marked as sensitive.
     pub authorization: Option<HeaderValue>,
+    /// The key or the variable of the environment with its URL.
+    pub named_by: &'static str,
 }
 
 impl ForwardProxy {
     /// The expected value, for mistakes.
-    pub const EXPECTED: &'static str =
-        "http://HOST:PORT, or http://USER:PASSWORD@HOST:PORT with escapes for what is special in a URL";
+    pub const EXPECTED: &'static str = "http://HOST:PORT, or http://USER:PASSWORD@HOST:PORT with escapes for \
+                                        what is special in a URL, or none";
     const DEFAULT_PORT: u16 = 80;
+
+    /// True for a URL with the scheme `http`, the only one that is supported.
+    pub(super) fn has_scheme(text: &str) -> bool {
+        text.split_once("://").is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("http"))
+    }
 
     /// Parses the proxy's URL.
     ///
     /// # Errors
     /// A fixed sentence: the URL may contain a password and must not be quoted.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
-        let is_http = text.split_once("://").is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("http"));
-        if !is_http {
+        if !Self::has_scheme(text) {
             return Err("proxy_url scheme must be http");
         }
         let uri: Uri = text.parse().map_err(|_| "not a URL")?;
@@ -73,6 +79,7 @@ impl ForwardProxy {
             host: host.to_owned(),
             port: authority.port_u16().unwrap_or(Self::DEFAULT_PORT),
             authorization: userinfo.map(basic).transpose()?,
+            named_by: "proxy_url",
         })
     }
 }
@@ -115,7 +122,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn parsed(text: &str) -> (String, u16, Option<String>) {
-        let ForwardProxy { host, port, authorization } = ForwardProxy::parse(text).unwrap();
+        let ForwardProxy { host, port, authorization, .. } = ForwardProxy::parse(text).unwrap();
         (host, port, authorization.map(|value| value.to_str().unwrap().to_owned()))
     }
 

@@ -8,7 +8,7 @@ use aws_credential_types::Credentials;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
-use super::{endpoint_variant::EndpointVariant, forward_proxy::ForwardProxy};
+use super::{endpoint_variant::EndpointVariant, proxy_rule::ProxyRule};
 use crate::{
     settings::source::{
         declaration::VISIBLE,
@@ -54,8 +54,8 @@ section! {
         variant: EndpointVariant,
         /// The protocol of the EC2 metadata service.
         metadata: MetadataProtocol,
-        /// The proxy on the way to STS.
-        proxy: Option<ForwardProxy>,
+        /// The proxies on the way to STS and SSO.
+        proxy: ProxyRule,
     }
 
     /// Session token of temporary credentials.

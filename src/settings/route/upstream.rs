@@ -3,11 +3,14 @@
 use std::{path::PathBuf, time::Duration};
 
 use actix_http::header::HeaderValue;
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::{ExposeSecret, SecretString};
 
 use super::{
+    backend::UpstreamServer,
     connect::{Connect, WrittenConnect},
-    forward_proxy::ForwardProxy,
+    environment_proxies::UnusableProxy,
+    forward_proxy::HostPort,
+    proxy_rule::{Direct, ProxyChoice, ProxyRule},
     retry::{RetrySettings, WrittenRetry},
 };
 use crate::settings::source::{check::Checker, key_type::DAY};
@@ -18,8 +21,8 @@ use crate::tls::{ClientIdentity, IdentityProblem};
 pub(in crate::settings) const SHORTEST_TIMEOUT: Duration = Duration::from_millis(100);
 
 const PROXY_URL: &str = concat!(
-    r"^[hH][tT][tT][pP]://([^:@/?#%\s][^@/?#\s]*@)?",
-    r"([A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?/?$"
+    r"^(none|[hH][tT][tT][pP]://([^:@/?#%\s][^@/?#\s]*@)?",
+    r"([A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?/?)$"
 );
 /// A region or a service in the credential scope of a signature.
 pub(in crate::settings) const SCOPE_WORD: &str = "^[a-z0-9-]+$";
@@ -85,7 +88,10 @@ section! {
         keepalive_timeout: Duration,
         /// The server to connect to, if it is not the endpoint's host.
         connect: Connect,
-        proxy: Option<ForwardProxy>,
+        /// The proxy on the way to the endpoint.
+        proxy: ProxyChoice,
+        /// The choice of the proxy for other hosts.
+        proxy_rule: ProxyRule,
         /// For a whole request, from its head to the last byte of the response.
         request_timeout: Option<Duration>,
         retry: RetrySettings,
@@ -129,7 +135,8 @@ section! {
     /// Maximum number of connections that each worker keeps once they have been idle for a second.
     keepalive_pool: u32 [1..=100_000] = 5;
     /// HTTP proxy that opens a tunnel (`CONNECT`) to the endpoint and resolves its name: `http://HOST:PORT`,
-    /// or `http://USER:PASSWORD@HOST:PORT`; port 80 by default.
+    /// or `http://USER:PASSWORD@HOST:PORT`; port 80 by default. `none` for no proxy. Without this key the
+    /// environment decides (`HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`); see "Proxies".
     proxy_url: SecretString, pattern(PROXY_URL), secret() => |upstream| &upstream.proxy;
 }
 
@@ -147,11 +154,13 @@ section! {
 
 /// The values of a backend's section that `WrittenUpstream` does not contain.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::settings) struct BackendConnection {
+pub(in crate::settings) struct BackendConnection<'a> {
     /// The default of `timeout`.
     pub(in crate::settings) timeout: Duration,
     /// The scheme; `None` if it is invalid.
     pub(in crate::settings) scheme: Option<Scheme>,
+    /// The server; `None` if it is invalid.
+    pub(in crate::settings) server: Option<UpstreamServer<'a>>,
     /// Connections are reused.
     pub(in crate::settings) keepalive: bool,
     /// How long an idle connection is kept open.
@@ -161,25 +170,28 @@ pub(in crate::settings) struct BackendConnection {
 impl WrittenUpstream {
     pub(in crate::settings) fn check(
         &mut self,
-        own: BackendConnection,
+        own: BackendConnection<'_>,
         checker: &mut Checker<'_>,
     ) -> UpstreamSettings {
-        let BackendConnection { timeout, scheme, keepalive, keepalive_timeout } = own;
+        let BackendConnection { timeout, scheme, server, keepalive, keepalive_timeout } = own;
         let circuit_breaker =
             checker.checked(declared!(WrittenUpstream, "circuit_breaker"), self.circuit_breaker.take());
         let request_timeout =
             checker.checked(declared!(WrittenUpstream, "request_timeout"), self.request_timeout);
+        let connect = match self.connect.take() {
+            Some(connect) => connect.check(scheme, &mut checker.at("connect")),
+            None => Connect::default(),
+        };
+        let (proxy, proxy_rule) = self.proxy(server, &connect, checker);
         let parts = UpstreamParts {
             timeouts: self.timeouts(timeout, checker),
             ca_certificate: self.ca_certificate.take().map(|file| authorities(file, checker)),
             client_identity: self.client_identity(scheme, checker),
             keepalive,
             keepalive_timeout,
-            connect: match self.connect.take() {
-                Some(connect) => connect.check(scheme, &mut checker.at("connect")),
-                None => Connect::default(),
-            },
-            proxy: self.proxy_url.take().and_then(|url| proxy(&url, checker)),
+            connect,
+            proxy,
+            proxy_rule,
             request_timeout: request_timeout.filter(|limit| !limit.is_zero()),
             retry: self.retry.take().unwrap_or_default().check(&mut checker.at("retry")),
             // 0 in a route turns off the circuit breaker of `defaults`
@@ -195,6 +207,28 @@ impl WrittenUpstream {
             connect: phase(declared!(WrittenUpstream, "connect_timeout"), self.connect_timeout),
             first_byte: phase(declared!(WrittenUpstream, "first_byte_timeout"), self.first_byte_timeout),
             idle: phase(declared!(WrittenUpstream, "idle_timeout"), self.idle_timeout),
+        }
+    }
+
+    /// The proxy on the way to the server, and the rule for other hosts.
+    fn proxy(
+        &mut self,
+        server: Option<UpstreamServer<'_>>,
+        connect: &Connect,
+        checker: &mut Checker<'_>,
+    ) -> (ProxyChoice, ProxyRule) {
+        let direct = ProxyChoice::Direct(Direct::NotSet);
+        let url = self.proxy_url.take();
+        let rule = ProxyRule::check(url.as_ref().map(ExposeSecret::expose_secret), checker);
+        let Some(UpstreamServer { scheme, host, port }) = server else { return (direct, rule) };
+        let HostPort(host, port) = connect.place(host, port);
+        match rule.choose(scheme, host, port) {
+            Ok(choice) => (choice, rule),
+            Err(unusable) => {
+                checker.at("proxy_url").report(unusable.to_string(), UnusableProxy::EXPECTED);
+                // reported once, not for STS again
+                (direct, ProxyRule::Off)
+            }
         }
     }
 
@@ -242,9 +276,4 @@ pub(in crate::settings) fn authorities(file: String, checker: &mut Checker<'_>) 
         checker.report_file("ca_certificate", &file.display().to_string(), &error, expected);
     }
     file
-}
-
-fn proxy(url: &SecretString, checker: &mut Checker<'_>) -> Option<ForwardProxy> {
-    let proxy = ForwardProxy::parse(url.expose_secret());
-    proxy.map_err(|problem| checker.at("proxy_url").report(problem, ForwardProxy::EXPECTED)).ok()
 }

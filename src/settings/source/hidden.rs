@@ -9,7 +9,7 @@ use super::{
     secrecy::Secrecy,
     tree::{Content, Node, Notation, ROUTES},
 };
-use crate::text::uri_syntax::query::push_strict;
+use crate::{settings::route::proxy_rule::OFF, text::uri_syntax::query::push_strict};
 
 /// Shorter texts would be found everywhere.
 const MIN_TEXT_BYTES: usize = 3;
@@ -53,6 +53,8 @@ impl Hidden {
     pub(in crate::settings) fn add_tree(&mut self, tree: &Node) {
         if let Some(routes) = tree.child(ROUTES) {
             routes.walk(&mut vec![ROUTES.to_owned()], &mut |path, node| match &node.content {
+                // a word, not a secret
+                Content::Text(text) if text == OFF && path.last().is_some_and(|key| key == "proxy_url") => {}
                 Content::Text(text) => {
                     self.add(text, node.notation == Notation::Reference, Secrecy::of_key(path));
                 }

@@ -211,7 +211,7 @@ fn texts(key: &Declared) -> Vec<String> {
         }
         "trusted_ips" => TRUSTED_IPS.to_vec(),
         "host" => vec!["a.example", "[::1]", "::1", "a b", "https://a", "a..b", "::g"],
-        "proxy_url" => vec!["http://p:3128"],
+        "proxy_url" => vec!["http://p:3128", "none"],
         "function_name" => vec![
             "f:live",
             "123456789012:function:f",

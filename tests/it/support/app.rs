@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc, thread::JoinHandle};
 use apigw_invoker::{
     app::Application,
     dev::{self, DevSockets},
-    settings::{Document, Settings},
+    settings::{Document, Environment, Settings},
     stand_in::{StandIn, StandInKeys, StandInOptions},
     state::snapshot::Snapshot,
 };
@@ -27,6 +27,7 @@ pub struct App {
 pub struct Builder {
     process: String,
     routes: Vec<Document>,
+    environment: Environment,
 }
 
 impl App {
@@ -43,6 +44,7 @@ impl App {
                 "listen: {{ http: '127.0.0.1:0'{listen} }}\nadmin: {{ address: '127.0.0.1:0' }}\n{process}"
             ),
             routes: Vec::new(),
+            environment: Environment::new(),
         }
     }
 
@@ -68,7 +70,7 @@ impl App {
             &StandInKeys::example(),
         );
         documents[0].text.push_str("log: { access: false }\n");
-        let mut app = start(&documents);
+        let mut app = start(&documents, &Environment::new());
         app.stand_in = Some(stand_in);
         app
     }
@@ -101,6 +103,12 @@ impl Builder {
         process.clone_into(&mut self.process);
     }
 
+    /// Sets a variable of the environment.
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.environment.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
     /// Adds a route.
     pub fn route(mut self, name: &str, text: &str) -> Self {
         self.routes.push(Document::route(name, text));
@@ -131,13 +139,13 @@ impl Builder {
     pub fn start(self) -> App {
         let mut documents = vec![Document::process(self.process)];
         documents.extend(self.routes);
-        start(&documents)
+        start(&documents, &self.environment)
     }
 }
 
-fn start(documents: &[Document]) -> App {
-    let settings = Settings::from_documents(documents, &std::collections::BTreeMap::new())
-        .unwrap_or_else(|mistakes| panic!("{mistakes}"));
+fn start(documents: &[Document], environment: &Environment) -> App {
+    let settings =
+        Settings::from_documents(documents, environment).unwrap_or_else(|mistakes| panic!("{mistakes}"));
     let application = Application::build(settings).expect("the application starts");
     let (address, admin) = (application.address(), application.admin_address());
     let https = application.https_address();

@@ -10,6 +10,7 @@ use std::{
     thread::JoinHandle,
 };
 
+use apigw_invoker::settings::PROXY_VARIABLES;
 use tempfile::TempDir;
 
 use super::wait::eventually;
@@ -33,7 +34,7 @@ pub fn write_settings(directory: &Path, process: &str, routes: &[(&str, &str)]) 
     }
 }
 
-/// The binary with arguments; environment variables of the sidecar are removed.
+/// The binary with arguments; environment variables of the sidecar and of proxies are removed.
 pub fn binary(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_apigw-invoker"));
     command.args(arguments).stdin(Stdio::null());
@@ -41,6 +42,9 @@ pub fn binary(arguments: &[&str]) -> Command {
         if name.to_string_lossy().starts_with("APIGW_INVOKER") {
             command.env_remove(name);
         }
+    }
+    for name in PROXY_VARIABLES {
+        command.env_remove(name);
     }
     command.env("APIGW_INVOKER__ADMIN__ADDRESS", "127.0.0.1:0");
     command

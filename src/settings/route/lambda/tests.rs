@@ -109,7 +109,7 @@ fn a_role_is_assumed_with_kongs_session_name_on_whatever_keys_there_are() {
 #[test]
 fn k40_a_proxy_is_spoken_to_in_http() {
     let upstream = right(&named("proxy_url: http://me:hush@proxy.internal:3128")).upstream;
-    let proxy = upstream.proxy.as_ref().unwrap();
+    let proxy = upstream.proxy.proxy().unwrap();
     assert_eq!(proxy.to_string(), "proxy.internal:3128");
     assert!(!format!("{proxy:?}").contains("hush"));
     for scheme in ["https", "ftp", "wss"] {

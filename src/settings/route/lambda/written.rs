@@ -18,6 +18,7 @@ use crate::{
         process::limits::Limits,
         route::{
             api_gateway::is_scope_word,
+            backend::UpstreamServer,
             credentials::{KeyNames, SectionCredentials},
             upstream::{BackendConnection, UpstreamSettings},
         },
@@ -50,7 +51,12 @@ impl WrittenLambda {
         let payload = self.payload(route_id, function.as_ref(), checker);
         let retry = self.upstream.retry.take().unwrap_or_default();
         self.upstream.retry = Some(retry.for_functions(&mut checker.at("retry")));
-        let connection = self.connection(checker);
+        let server = endpoint.as_ref().map(|LambdaEndpoint { scheme, host, port }| UpstreamServer {
+            scheme: *scheme,
+            host,
+            port: *port,
+        });
+        let connection = self.connection(server, checker);
         let upstream = self.upstream.check(connection, checker);
         if let Some(endpoint) = &endpoint {
             self.refuse_unsigned(endpoint, &upstream, checker);
@@ -69,7 +75,7 @@ impl WrittenLambda {
             secret,
             region: region.clone().unwrap_or_default(),
             variant: self.variant(checker),
-            proxy: upstream.proxy.clone(),
+            proxy: upstream.proxy_rule.for_keys(),
         };
         let names =
             KeyNames { prefix: "aws_", key: key_name, secret: secret_name, session: DEFAULT_SESSION_NAME };
@@ -297,7 +303,11 @@ impl WrittenLambda {
         }
     }
 
-    fn connection(&self, checker: &mut Checker<'_>) -> BackendConnection {
+    fn connection<'a>(
+        &self,
+        server: Option<UpstreamServer<'a>>,
+        checker: &mut Checker<'_>,
+    ) -> BackendConnection<'a> {
         let keepalive = checker.settled(declared!(WrittenLambda, "keepalive"), self.keepalive);
         if !keepalive.is_zero() && keepalive < MIN_KEEPALIVE {
             // Kong accepts any value, but idle connections are checked once a second
@@ -306,6 +316,7 @@ impl WrittenLambda {
         BackendConnection {
             timeout: DEFAULT_TIMEOUT,
             scheme: Some(self.scheme()),
+            server,
             keepalive: !keepalive.is_zero(),
             keepalive_timeout: keepalive.max(MIN_KEEPALIVE),
         }
