@@ -281,7 +281,7 @@ fn path_fit(pattern: &str, path: &str) -> Option<(Vec<u8>, Option<String>)> {
         if wanted == "*" || is_greedy {
             let rest = segments.join("/");
             ranks.push(0);
-            let fits = !segments.is_empty() && !(is_greedy && rest.is_empty());
+            let fits = !segments.is_empty() && (!is_greedy || !rest.is_empty());
             return fits.then_some((ranks, Some(rest).filter(|rest| !rest.is_empty())));
         }
         if segments.is_empty() {

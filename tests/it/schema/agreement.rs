@@ -106,7 +106,7 @@ fn base(file: File, path: &[String]) -> Value {
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
     let mut base = match (file, path[0]) {
         (File::Default, _) => json!({}),
-        (_, "lambda") => {
+        (_, "lambda" | "strip_path") => {
             json!({ "uri": "/a", "lambda": { "function_name": "f", "aws_region": "us-east-1" } })
         }
         (_, "uris") => json!({ "api_gateway": { "function_uri": "https://a.example/" } }),

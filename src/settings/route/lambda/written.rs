@@ -20,6 +20,7 @@ use crate::{
             api_gateway::is_scope_word,
             backend::UpstreamServer,
             credentials::{KeyNames, SectionCredentials},
+            proxy_rule::ProxyChoice,
             upstream::{BackendConnection, UpstreamSettings},
         },
         source::{check::Checker, key_type::Proof},
@@ -250,8 +251,8 @@ impl WrittenLambda {
             ("unsigned calls may only go to loopback", "`host` is localhost, 127.0.0.1 or ::1")
         } else if !is_loopback(connected) {
             ("unsigned calls may only go to loopback", "`connect.address` is on loopback, or is removed")
-        } else if upstream.proxy.is_some() {
-            ("unsigned calls may not go through a proxy", "no `proxy_url`")
+        } else if matches!(upstream.proxy, ProxyChoice::Through(_)) {
+            ("unsigned calls may not go through a proxy", "no `proxy_url`, or `proxy_url: none`")
         } else if self.client.client_credentials.is_some() {
             ("conflicts with `client_credentials`", "one of the two")
         } else {
