@@ -49,8 +49,8 @@ impl TunnelError {
             }
             Self::Status(_) => "The proxy's log says why; it has to reach this host and port",
             Self::Head(_) | Self::TooLarge | Self::Io(_) => {
-                "Check that proxy_url, or HTTPS_PROXY or HTTP_PROXY of the environment, is the URL of an HTTP \
-                 proxy that is reached without TLS"
+                "Check that proxy_url, or HTTPS_PROXY or HTTP_PROXY of the environment, is the URL of an \
+                 HTTP proxy that is reached without TLS"
             }
         }
     }

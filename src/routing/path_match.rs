@@ -5,7 +5,7 @@ use std::{borrow::Cow, ops::Range, sync::Arc};
 
 use super::uri_pattern::UriPattern;
 
-/// What becomes of the literal segments before the first parameter or `*`, on their way to the backend.
+/// The handling of the literal segments before the first parameter or `*`, on their way to the backend.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum PrefixRewrite {
     #[default]

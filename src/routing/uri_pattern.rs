@@ -63,9 +63,9 @@ enum SegmentRank {
 }
 
 impl UriPattern {
-    pub(crate) const EXPECTED: &'static str = "a path that starts with `/`, with whole segments `{name}`, and with \
-        `*` or a segment `{name+}` at its end at most; without query, `..`, bad escapes and other braces (%7B is a \
-        brace itself)";
+    pub(crate) const EXPECTED: &'static str = "a path that starts with `/`, with whole segments `{name}`, \
+        and with `*` or a segment `{name+}` at its end at most; without query, `..`, bad escapes and other \
+        braces (%7B is a brace itself)";
 
     /// True for a path with a parameter in other routers' spelling, `/u/:slug`, which is matched literally
     /// here.
@@ -315,7 +315,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_uri_that_is_taken_says_what_was_written(text in "(/|[a-c.*?#%é{}+ ]|%2[eEfF]|\\{[ab]\\+?\\}|\\.\\.){0,8}") {
+        fn a_uri_that_is_taken_says_what_was_written(
+            text in "(/|[a-c.*?#%é{}+ ]|%2[eEfF]|\\{[ab]\\+?\\}|\\.\\.){0,8}",
+        ) {
             if let Some(uri) = UriPattern::parse(&text) {
                 prop_assert_eq!(uri.to_string(), &*text);
                 for path in uri.paths() {

@@ -200,7 +200,7 @@ impl WrittenRoute {
         Some(RouteRule { uris: uris?, hosts: hosts?, methods: MethodSet::new(methods?), priority })
     }
 
-    /// What becomes of the literal prefix of the route's paths.
+    /// The handling of the literal prefix of the route's paths.
     fn prefix_rewrite(&self, checker: &mut Checker<'_>) -> PrefixRewrite {
         let strips = checker.settled(declared!(WrittenRoute, "strip_path"), self.strip_path);
         let rewrite = self

@@ -107,7 +107,7 @@ section! {
     made IamParts {
         /// The source of the credentials.
         source: Arc<CredentialSettings>,
-        /// Whether callers send their own.
+        /// The keys that callers send.
         client: ClientCredentialSettings,
         /// The region of the endpoint.
         region: String,

@@ -133,7 +133,7 @@ pub trait BackendSection {
     /// The source of the route's own credentials; `None` without signatures, or if only keys of callers sign.
     fn source(&self) -> Option<&CredentialSettings>;
 
-    /// Whether keys of callers sign the requests.
+    /// True if keys of callers sign the requests.
     fn caller_keys(&self) -> CallerKeys;
 
     /// The kinds of credentials that are sent, as in the settings: `apikey`, `iam`.
@@ -149,7 +149,7 @@ pub trait BackendSection {
         &[]
     }
 
-    /// Whether the upstream or the function sees the headers of requests.
+    /// True if the upstream or the function sees the headers of requests.
     fn forwards_headers(&self) -> bool {
         true
     }

@@ -30,8 +30,8 @@ pub struct FunctionUri {
 }
 
 impl FunctionUri {
-    pub(in crate::settings) const EXPECTED: &'static str = "an http or https URL with a host, without user, fragment, `*` or `..`, and with `{name}` in path and query \
-         alone: https://HOST/STAGE/PATH";
+    pub(in crate::settings) const EXPECTED: &'static str = "an http or https URL with a host, without user, \
+        fragment, `*` or `..`, and with `{name}` in path and query alone: https://HOST/STAGE/PATH";
 
     /// Parses an absolute URL; path and query stay as written.
     pub fn parse(text: &str) -> Option<Self> {

@@ -116,7 +116,7 @@ impl<'a> Checker<'a> {
         found
     }
 
-    /// Whether the value at a key came from a reference.
+    /// True if the value at a key came from a reference.
     pub fn is_reference(&self, key: &str) -> bool {
         self.root.nearest(&self.path_of(&[key])).notation == Notation::Reference
     }

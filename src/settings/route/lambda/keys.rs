@@ -49,7 +49,7 @@ section! {
         region: String,
         /// The source of the credentials.
         source: Arc<CredentialSettings>,
-        /// Whether callers send their own.
+        /// The keys that callers send.
         client: ClientCredentialSettings,
         /// Name, partial or full ARN, as written, without the key `qualifier`.
         function: String,
