@@ -201,6 +201,11 @@ fn item(kind: &Kind) -> Value {
     json!({ "anyOf": any_of })
 }
 
+/// Texts of a pattern without those of another schema.
+fn pattern_but(pattern: &str, other: &Value) -> Value {
+    json!({ "type": "string", "pattern": pattern, "not": other })
+}
+
 /// The valid values beside a reference and null.
 fn forms(kind: &Kind) -> Vec<Value> {
     let pattern = |pattern: &str| json!({ "type": "string", "pattern": pattern });
@@ -217,12 +222,8 @@ fn forms(kind: &Kind) -> Vec<Value> {
         |least, most| [between(least, most, "milliseconds"), with_unit(DURATION, "30s, 500ms, 1m 30s")];
     match kind {
         Kind::Pattern(this) => vec![pattern(this)],
-        Kind::PatternBut(this, other) => {
-            vec![json!({ "type": "string", "pattern": this, "not": { "pattern": other } })]
-        }
-        Kind::WordBut(words) => {
-            vec![json!({ "type": "string", "pattern": SCOPE_WORD, "not": { "enum": words } })]
-        }
+        Kind::PatternBut(this, other) => vec![pattern_but(this, &json!({ "pattern": other }))],
+        Kind::WordBut(words) => vec![pattern_but(SCOPE_WORD, &json!({ "enum": words }))],
         Kind::Address => vec![pattern(&patterns::address())],
         Kind::TrustedIp => vec![pattern(&patterns::trusted_ip())],
         Kind::Host => vec![pattern(&patterns::host())],

@@ -109,7 +109,7 @@ fn every_mistake_is_printed_at_once_with_file_line_key_and_the_nearest_word_and_
             (at("default.yaml:1: workers: 0 is out of range"), "expected 1 to 64"),
             (
                 at("default.yaml:3: listen.htp: unknown key"),
-                "did you mean `http`?; expected one of h2c, http, https, unix",
+                "did you mean `http`?; expected one of h2c, http, https, proxy_protocol, trusted_ips, unix",
             ),
             (at("routes/broken.yaml:"), "not valid YAML: "),
             (at("routes/wrong.yaml:1: uri: invalid value `aws`"), "expected a path that starts with `/`"),

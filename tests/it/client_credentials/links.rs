@@ -128,5 +128,7 @@ fn keys_over_tls_are_taken_from_any_address_over_http_1_and_2() {
     assert_eq!(answer.status, 200, "{answer:?}");
     let received = upstream.received();
     assert_eq!(received.len(), 2);
-    received.iter().for_each(|received| assert_signed_by(ONE, "execute-api", received));
+    for request in &received {
+        assert_signed_by(ONE, "execute-api", request);
+    }
 }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     settings::{
-        EndpointVariant, InvokeMode, Scheme,
+        CredentialSettings, EndpointVariant, InvokeMode, Scheme,
         process::limits::Limits,
         route::{
             api_gateway::is_scope_word,
@@ -63,24 +63,7 @@ impl WrittenLambda {
             self.refuse_unsigned(endpoint, &upstream, checker);
         }
         let settle = self.settled(checker);
-        let (key_name, key) = one_spelling(
-            [("aws_key", self.aws_key.take()), ("aws_access_key", self.aws_access_key.take())],
-            checker,
-        );
-        let (secret_name, secret) = one_spelling(
-            [("aws_secret", self.aws_secret.take()), ("aws_secret_key", self.aws_secret_key.take())],
-            checker,
-        );
-        let own = SectionCredentials {
-            key,
-            secret,
-            region: region.clone().unwrap_or_default(),
-            variant: self.variant(checker),
-            proxy: upstream.proxy_rule.for_keys(),
-        };
-        let names =
-            KeyNames { prefix: "aws_", key: key_name, secret: secret_name, session: DEFAULT_SESSION_NAME };
-        let source = self.source.check(names, own, checker);
+        let source = self.credential_source(region.as_deref(), &upstream, checker);
         let client = self.client.check(source.as_ref(), checker);
         Some(settle(LambdaParts {
             endpoint: endpoint?,
@@ -94,6 +77,33 @@ impl WrittenLambda {
             max_request_body: limits.max_request_body,
             upstream: Arc::new(upstream),
         }))
+    }
+
+    /// The source of the route's own keys.
+    fn credential_source(
+        &mut self,
+        region: Option<&str>,
+        upstream: &UpstreamSettings,
+        checker: &mut Checker<'_>,
+    ) -> Option<CredentialSettings> {
+        let (key_name, key) = one_spelling(
+            [("aws_key", self.aws_key.take()), ("aws_access_key", self.aws_access_key.take())],
+            checker,
+        );
+        let (secret_name, secret) = one_spelling(
+            [("aws_secret", self.aws_secret.take()), ("aws_secret_key", self.aws_secret_key.take())],
+            checker,
+        );
+        let own = SectionCredentials {
+            key,
+            secret,
+            region: region.unwrap_or_default().to_owned(),
+            variant: self.variant(checker),
+            proxy: upstream.proxy_rule.for_keys(),
+        };
+        let names =
+            KeyNames { prefix: "aws_", key: key_name, secret: secret_name, session: DEFAULT_SESSION_NAME };
+        self.source.check(names, own, checker)
     }
 
     /// Copies the parts of `upstream_url` to their own keys.
