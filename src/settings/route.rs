@@ -45,7 +45,7 @@ const URI: Kind = Kind::PatternBut(
         r#"^(/(([!"$&-)+->@-z|~]|%[0-9A-Fa-f]{2})*|\{[A-Za-z0-9._:-]+\}))*"#,
         r#"(/(([!"$&-)+->@-z|~]|%[0-9A-Fa-f]{2})*|\{[A-Za-z0-9._:-]+\})\*?|/\{[A-Za-z0-9._:-]+\+\})$"#
     ),
-    r"/(\.|%2[eE]){2}(;[^/]*)?(/|\*?$)|\{([A-Za-z0-9._:-]+)\}(.*/)?\{\3\+?\}",
+    r"/(\.|%2[eE]){2}(;[^/]*)?(/|\*?$)|\{([A-Za-z0-9._:-]+)\}(.*/)?\{\4\+?\}",
 );
 const REWRITE_EXPECTED: &str = "a path that starts with `/`, without parameters, `*`, query and `..`";
 /// A literal path.
