@@ -118,11 +118,10 @@ impl<R> RouteTable<R> {
     /// No route matches.
     pub fn find(&self, host: &str, path: &str, method: &Method) -> Result<RouteMatch<'_, R>, Miss> {
         let mut allowed = Vec::new();
-        let tables = self.index.tables_for_host(host).chain([&self.index.any_host]);
-        for table in tables {
-            if let Some((path_route, path)) = table.find(path, method, &mut allowed) {
-                return Ok(RouteMatch { route: &self.routes[path_route.route], path });
-            }
+        let by_host = self.index.find_by_host(host, path, method, &mut allowed);
+        let found = by_host.or_else(|| self.index.any_host.find(path, method, &mut allowed));
+        if let Some((path_route, path)) = found {
+            return Ok(RouteMatch { route: &self.routes[path_route.route], path });
         }
         if allowed.is_empty() {
             return Err(Miss::NoRoute);
@@ -134,17 +133,25 @@ impl<R> RouteTable<R> {
 }
 
 impl RouteIndex {
-    /// The tables of the hosts that match, the most specific first.
-    fn tables_for_host(&self, host: &str) -> impl Iterator<Item = &PathTable> {
-        let name = if self.by_host.is_empty() { String::new() } else { pattern::host_name(host) };
+    /// The best route of the hosts that match, the most specific host first.
+    fn find_by_host(
+        &self,
+        host: &str,
+        path: &str,
+        method: &Method,
+        allowed: &mut Vec<Method>,
+    ) -> Option<(&PathRoute, PathMatch)> {
+        if self.by_host.is_empty() {
+            return None;
+        }
+        let name = pattern::host_name(host);
         let exact = self.by_host.get(&name).filter(|_| !name.starts_with('.'));
         // `a.b.c` has the suffixes `.b.c` and `.c`
-        let suffixes: Vec<&PathTable> = name
+        let suffixes = name
             .match_indices('.')
             .filter(|(dot, _)| *dot > 0)
-            .filter_map(|(dot, _)| self.by_host.get(&name[dot..]))
-            .collect();
-        exact.into_iter().chain(suffixes)
+            .filter_map(|(dot, _)| self.by_host.get(&name[dot..]));
+        exact.into_iter().chain(suffixes).find_map(|table| table.find(path, method, allowed))
     }
 }
 

@@ -7,6 +7,7 @@
 use std::{collections::HashMap, ops::Range, sync::Arc};
 
 use actix_http::Method;
+use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 
 use super::{
@@ -26,7 +27,7 @@ pub(super) struct PathTable {
 /// The place behind some segments. The routes are the best first.
 #[derive(Debug, Default)]
 struct Node {
-    literals: HashMap<Box<str>, usize>,
+    literals: HashMap<Box<str>, usize, RandomState>,
     any_segment: Option<usize>,
     /// Routes whose path ends here.
     exact: Vec<PathRoute>,
@@ -34,11 +35,11 @@ struct Node {
     below: Vec<PathRoute>,
 }
 
-/// A branch to try.
-#[derive(Debug)]
-struct Step {
+/// A branch that is left to try.
+#[derive(Debug, Clone, Copy)]
+struct Branch {
+    kind: BranchKind,
     node: usize,
-    branch: Branch,
     /// Where the next segment begins; `None` behind the last.
     start: Option<usize>,
     /// How many parameters there are on the way to the node.
@@ -46,9 +47,9 @@ struct Step {
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Branch {
-    /// The literal child of the next segment, or the routes that end here.
-    Best,
+enum BranchKind {
+    /// The literal children, to the routes that end where the path does.
+    Literals,
     AnySegment,
     Below,
 }
@@ -98,58 +99,71 @@ impl PathTable {
         method: &Method,
         allowed: &mut Vec<Method>,
     ) -> Option<(&PathRoute, PathMatch)> {
-        let mut values: Vec<Range<usize>> = Vec::new();
-        let mut steps: SmallVec<[Step; 8]> = SmallVec::new();
         let start = path.starts_with('/').then_some(1)?;
-        steps.push(Step { node: ROOT, branch: Branch::Best, start: Some(start), parameters: 0 });
-        while let Some(step) = steps.pop() {
-            let node = &self.nodes[step.node];
-            values.truncate(step.parameters);
-            let routes = match (&step.branch, step.start) {
-                (Branch::Best, Some(start)) => {
-                    steps.extend(node.alternatives(&step));
+        let mut values: Vec<Range<usize>> = Vec::new();
+        // the best is the last
+        let mut branches: SmallVec<[Branch; 4]> = SmallVec::new();
+        branches.push(Branch { kind: BranchKind::Literals, node: ROOT, start: Some(start), parameters: 0 });
+        while let Some(branch) = branches.pop() {
+            values.truncate(branch.parameters);
+            let (routes, rest) = match (branch.kind, branch.start) {
+                (BranchKind::AnySegment, Some(start)) => {
                     let segment = segment_at(path, start);
-                    let child = node.literals.get(&path[segment.clone()]);
-                    steps.extend(child.map(|child| step.to(*child, &segment, path)));
-                    continue;
-                }
-                (Branch::AnySegment, Some(start)) => {
-                    let segment = segment_at(path, start);
-                    let child = node.any_segment.filter(|_| !segment.is_empty());
-                    steps.extend(child.map(|child| step.to(child, &segment, path)));
+                    let child = self.nodes[branch.node].any_segment.filter(|_| !segment.is_empty());
+                    branches.extend(child.map(|child| branch.behind_parameter(child, &segment, path)));
                     values.push(segment);
                     continue;
                 }
-                (Branch::Below, Some(_)) => &node.below,
-                (_, None) => &node.exact,
+                (BranchKind::Below, start) => (&self.nodes[branch.node].below, start),
+                _ => match self.follow_literals(branch, path, &mut branches) {
+                    Some(node) => (&node.exact, None),
+                    None => continue,
+                },
             };
-            let has_rest = step.start.is_none_or(|start| start < path.len());
+            let has_rest = rest.is_none_or(|start| start < path.len());
             let fitting = || routes.iter().filter(|route| has_rest || !route.pattern.needs_rest());
             if let Some(route) = fitting().find(|route| route.methods.takes(method)) {
                 let pattern = Arc::clone(&route.pattern);
-                return Some((route, PathMatch::new(pattern, values, step.start, path)));
+                return Some((route, PathMatch::new(pattern, values, rest, path)));
             }
             allowed.extend(fitting().flat_map(|route| route.methods.allowed()).cloned());
         }
         None
     }
-}
 
-impl Node {
-    /// The branches to try where the best one ends in nothing, the last first.
-    fn alternatives(&self, step: &Step) -> impl Iterator<Item = Step> {
-        let branch = |branch| Step { branch, ..*step };
-        let below = (!self.below.is_empty()).then(|| branch(Branch::Below));
-        let any_segment = self.any_segment.map(|_| branch(Branch::AnySegment));
-        below.into_iter().chain(any_segment)
+    /// The node behind the last segment, where literal children lead to it. The other branches on the way are
+    /// left for later.
+    fn follow_literals(
+        &self,
+        branch: Branch,
+        path: &str,
+        branches: &mut SmallVec<[Branch; 4]>,
+    ) -> Option<&Node> {
+        let mut place = branch;
+        while let Some(start) = place.start {
+            let node = &self.nodes[place.node];
+            if !node.below.is_empty() {
+                branches.push(Branch { kind: BranchKind::Below, ..place });
+            }
+            if node.any_segment.is_some() {
+                branches.push(Branch { kind: BranchKind::AnySegment, ..place });
+            }
+            let segment = segment_at(path, start);
+            place.node = *node.literals.get(&path[segment.clone()])?;
+            place.start = next_start(&segment, path);
+        }
+        Some(&self.nodes[place.node])
     }
 }
 
-impl Step {
-    /// The step behind a segment.
-    fn to(&self, node: usize, segment: &Range<usize>, path: &str) -> Self {
-        let parameters = self.parameters + usize::from(matches!(self.branch, Branch::AnySegment));
-        let start = Some(segment.end + 1).filter(|start| *start <= path.len());
-        Self { node, branch: Branch::Best, start, parameters }
+impl Branch {
+    fn behind_parameter(&self, node: usize, segment: &Range<usize>, path: &str) -> Self {
+        let start = next_start(segment, path);
+        Self { kind: BranchKind::Literals, node, start, parameters: self.parameters + 1 }
     }
+}
+
+/// Where the segment behind another one begins; `None` behind the last.
+fn next_start(segment: &Range<usize>, path: &str) -> Option<usize> {
+    Some(segment.end + 1).filter(|start| *start <= path.len())
 }
