@@ -43,6 +43,8 @@ pub(crate) use self::{
     reply::{ERROR_TYPE, FUNCTION_ERROR, LOG_RESULT},
     response::ResponseBody,
 };
+#[cfg(test)]
+pub(crate) use self::framing::{ParsedHead, parse as parse_head};
 use self::{
     dial::dial_counted,
     exchange::Exchange,

@@ -166,12 +166,11 @@ fn inbound(path_match: &PathMatch) -> InboundRequest {
     }
 }
 
+/// A response as `client/framing.rs` creates it.
 fn reply(body: &'static str) -> UpstreamReply {
     let lines = [
         ("date", "Sat, 21 Nov 2026 12:00:00 GMT"),
         ("content-type", "application/json"),
-        ("content-length", "100"),
-        ("connection", "keep-alive"),
         ("x-amzn-requestid", "471289ab-d3b7-4819-9e1a-cb59cac611e0"),
         ("apigw-requestid", "QwErTyUiOpAsDfG="),
     ];

@@ -24,7 +24,6 @@ use crate::{
     },
     message::{
         error::ProxyError,
-        headers,
         inbound::{BodyMode, InboundRequest},
         outbound::{OutboundRequest, Signature},
     },
@@ -169,8 +168,7 @@ impl Backend for ApiGateway {
         let signs = self.target.scope.is_some();
         let mut notes = if signs { refusal::without_explanation(&mut upstream) } else { Vec::new() };
         notes.extend(fault::note(&upstream));
-        let UpstreamReply { status, mut headers, body, prelude: _ } = upstream;
-        headers::clean_reply(&mut headers);
+        let UpstreamReply { status, headers, body, prelude: _ } = upstream;
         Ok(ClientReply { status, headers, body, length: None, notes })
     }
 

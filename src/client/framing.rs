@@ -11,10 +11,13 @@ use actix_http::{
 };
 use bytes::{Buf as _, Bytes, BytesMut};
 
-use crate::message::{
-    chunks::MalformedChunk,
-    error::{ErrorKind, ProxyError},
-    header_map_pool as header_maps,
+use crate::{
+    message::{
+        chunks::MalformedChunk,
+        error::{ErrorKind, ProxyError},
+        header_map_pool as header_maps,
+    },
+    text::header_names::is_hop_by_hop,
 };
 
 /// Maximum header lines of a response, sent by an upstream or described by a function: twice the default of
@@ -42,7 +45,7 @@ pub enum ParsedHead {
 #[derive(Debug)]
 pub struct ResponseHead {
     pub status: StatusCode,
-    /// Headers as received, hop-by-hop headers included.
+    /// Without `Content-Length`, hop-by-hop headers and those that `Connection` names (RFC 9110, 7.6.1).
     pub headers: HeaderMap,
     pub framing: BodyFraming,
     /// `Content-Length`, even if there is no body.
@@ -119,10 +122,9 @@ pub fn parse(received: &mut BytesMut, to_head: bool) -> Result<ParsedHead, Malfo
         _ => return Err(MalformedHead::Status(code)),
     }
     let status = StatusCode::from_u16(code).map_err(|_| MalformedHead::Status(code))?;
-    let fields = Fields::read(response.headers)?;
+    let (headers, fields) = header_map(response.headers, &received[..length])?;
     let is_1_1 = response.version == Some(1);
     let framing = fields.framing(is_1_1, to_head, status)?;
-    let headers = header_map(response.headers, &received[..length])?;
     received.advance(length);
     Ok(ParsedHead::Final(ResponseHead {
         status,
@@ -133,56 +135,73 @@ pub fn parse(received: &mut BytesMut, to_head: bool) -> Result<ParsedHead, Malfo
     }))
 }
 
-/// Builds the header map. The values share one copy of the head, so that they do not keep the receive buffer
-/// alive.
-fn header_map(parsed: &[httparse::Header<'_>], head: &[u8]) -> Result<HeaderMap, MalformedHead> {
+/// Separates the headers of the message from those of the connection. The values share one copy of the head,
+/// so that they do not keep the receive buffer alive.
+fn header_map(parsed: &[httparse::Header<'_>], head: &[u8]) -> Result<(HeaderMap, Fields), MalformedHead> {
     let shared = Bytes::copy_from_slice(head);
     let mut headers = header_maps::take();
+    let mut fields = Fields::default();
     for header in parsed {
         let name = HeaderName::from_bytes(header.name.as_bytes())
             .map_err(|_| MalformedHead::Head(httparse::Error::HeaderName))?;
+        if fields.take(&name, header.value)? {
+            continue;
+        }
         let start = header.value.as_ptr().addr() - head.as_ptr().addr();
         let value = HeaderValue::from_maybe_shared(shared.slice(start..start + header.value.len()))
             .map_err(|_| MalformedHead::Head(httparse::Error::HeaderValue))?;
         headers.append(name, value);
     }
-    Ok(headers)
+    for name in &fields.nominated {
+        headers.remove(name);
+    }
+    Ok((headers, fields))
 }
 
-/// The header fields that determine the framing.
+/// The header fields of the connection.
 #[derive(Default)]
 struct Fields {
     content_length: Option<u64>,
     chunked: bool,
     close: bool,
+    /// The names in `Connection`.
+    nominated: Vec<HeaderName>,
 }
 
 impl Fields {
-    fn read(headers: &[httparse::Header<'_>]) -> Result<Self, MalformedHead> {
-        let mut fields = Self::default();
-        for header in headers {
-            if header.name.eq_ignore_ascii_case("content-length") {
-                let digits = header.value.trim_ascii();
+    /// Reads a header of the connection; false for a header of the message.
+    fn take(&mut self, name: &HeaderName, value: &[u8]) -> Result<bool, MalformedHead> {
+        match name.as_str() {
+            "content-length" => {
+                let digits = value.trim_ascii();
                 let length = str::from_utf8(digits)
                     .ok()
                     .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))
                     .and_then(|text| text.parse().ok())
                     .filter(|length| *length <= MAX_LENGTH)
                     .ok_or(MalformedHead::Framing("a Content-Length that is not a number below 2^63"))?;
-                if fields.content_length.replace(length).is_some() {
+                if self.content_length.replace(length).is_some() {
                     return Err(MalformedHead::Framing("two Content-Length headers"));
                 }
-            } else if header.name.eq_ignore_ascii_case("transfer-encoding") {
-                if fields.chunked || !header.value.trim_ascii().eq_ignore_ascii_case(b"chunked") {
+            }
+            "transfer-encoding" => {
+                if self.chunked || !value.trim_ascii().eq_ignore_ascii_case(b"chunked") {
                     return Err(MalformedHead::Framing("a Transfer-Encoding other than chunked"));
                 }
-                fields.chunked = true;
-            } else if header.name.eq_ignore_ascii_case("connection") {
-                let mut options = header.value.split(|byte| *byte == b',');
-                fields.close |= options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"));
+                self.chunked = true;
             }
+            "connection" => {
+                for option in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+                    if option.eq_ignore_ascii_case(b"close") {
+                        self.close = true;
+                    } else if !option.eq_ignore_ascii_case(b"keep-alive") {
+                        self.nominated.extend(HeaderName::from_bytes(option));
+                    }
+                }
+            }
+            other => return Ok(is_hop_by_hop(other)),
         }
-        Ok(fields)
+        Ok(true)
     }
 
     /// RFC 9112, 6.3.
@@ -271,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_are_as_received_and_repeated_ones_keep_their_order() {
+    fn headers_of_the_message_are_as_received_and_repeated_ones_keep_their_order() {
         let head = head(
             "HTTP/1.1 299 Odd\r\nSet-Cookie: a=1\r\nX-Empty:\r\nx-b:  \u{e9} b\t \r\nset-cookie: b=2\r\n\r\n",
         );
@@ -281,6 +300,20 @@ mod tests {
         assert_eq!(all("set-cookie"), [b"a=1", b"b=2"]);
         assert_eq!((all("x-empty"), all("x-b")), (vec![&b""[..]], vec!["\u{e9} b".as_bytes()]));
         assert_eq!(head.headers.len(), 4);
+    }
+
+    #[test]
+    fn headers_of_the_connection_are_left_out() {
+        let head = head(concat!(
+            "HTTP/1.1 200 OK\r\nx-hop: 1\r\nConnection: keep-alive, X-Hop ,,é\r\nKeep-Alive: timeout=5\r\n",
+            "content-length: 5\r\nTE: a\r\nTrailer: a\r\nupgrade: h2c\r\nProxy-Connection: close\r\n",
+            "proxy-authenticate: a\r\nx-hop: 2\r\nx-hope: 3\r\nset-cookie: a=1\r\nset-cookie: b=2\r\n\r\n",
+        ));
+        let mut names: Vec<&str> = head.headers.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["set-cookie", "x-hope"]);
+        assert_eq!(head.headers.get_all("set-cookie").count(), 2);
+        assert_eq!((head.content_length, head.reusable), (Some(5), true));
     }
 
     #[test]

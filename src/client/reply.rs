@@ -29,7 +29,7 @@ pub const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
 #[derive(Debug)]
 pub struct UpstreamReply {
     pub status: StatusCode,
-    /// Headers as received, hop-by-hop headers included.
+    /// Without `Content-Length` and hop-by-hop headers.
     pub headers: HeaderMap,
     pub body: ReplyBody,
     /// The prelude of an event stream: JSON with status, headers and cookies.
@@ -74,9 +74,8 @@ impl UpstreamReply {
             };
             return Err(ProxyError::new(ErrorKind::UpstreamProtocol, cause));
         }
-        // type and length describe the events, not the function's output
+        // the type is that of the events, not of the function's output
         self.headers.remove(header::CONTENT_TYPE);
-        self.headers.remove(header::CONTENT_LENGTH);
         let events = match self.body {
             ReplyBody::Events(_) => return Ok(self),
             ReplyBody::Stream(body) => EventStream::of(body),

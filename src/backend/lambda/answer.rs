@@ -24,7 +24,6 @@ use crate::{
     client::{FUNCTION_ERROR, LOG_RESULT, ReplyBody, UpstreamReply, log_tail},
     message::{
         error::{ErrorKind, ProxyError},
-        headers,
         log_note::LogNote,
     },
     settings::{AnswerSettings, EmptyArraysMode, InvocationType, InvokeMode},
@@ -77,7 +76,6 @@ pub fn reply(
     mut upstream: UpstreamReply,
 ) -> Result<ClientReply, ProxyError> {
     let log_tail = take_log_tail(&mut upstream.headers);
-    headers::clean_reply(&mut upstream.headers);
     let reply = if is_refusal(upstream.status) {
         refusal::reply(settings.preserve_lambda_api_error_code, &upstream)
     } else if invocation_type == InvocationType::RequestResponse {

@@ -50,7 +50,12 @@ pub fn left_out(query: &str) -> Vec<String> {
 
 /// Names and values as written, without empty pairs.
 pub(crate) fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
-    query.split('&').filter(|pair| !pair.is_empty()).map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    // most names are too short for the search of `split_once` to pay
+    pairs.map(|pair| match pair.bytes().position(|byte| byte == b'=') {
+        Some(equals) => (&pair[..equals], &pair[equals + 1..]),
+        None => (pair, ""),
+    })
 }
 
 /// True if a name in strict escapes is a parameter of a query-string signature.
@@ -59,6 +64,14 @@ fn is_of_signature(name: &str) -> bool {
 }
 
 fn push_strict_part(part: &str, text: &mut String) {
+    if part.bytes().all(is_unreserved) {
+        text.push_str(part);
+    } else {
+        push_escaped_part(part, text);
+    }
+}
+
+fn push_escaped_part(part: &str, text: &mut String) {
     let mut rest = part;
     loop {
         let (plain, behind) =

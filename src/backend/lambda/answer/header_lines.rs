@@ -11,6 +11,7 @@ use crate::{
     client::{MAX_HEAD, MAX_HEADERS},
     message::{error::ProxyError, headers::clean_reply_lines},
     text::{
+        header_names::is_hop_by_hop,
         json::{Json, JsonKind, JsonText},
         log_safe::log_safe,
     },
@@ -53,8 +54,11 @@ pub fn read(members: &ResponseMembers<'_>) -> Result<HeaderLines, ProxyError> {
             put(&mut lines, many_end, line);
         }
     })?;
-    let length = content_length(&lines);
-    clean_reply_lines(&mut lines);
+    let mut length = None;
+    if size.has_framing {
+        length = content_length(&lines);
+        clean_reply_lines(&mut lines);
+    }
     Ok(HeaderLines { lines, length })
 }
 
@@ -90,6 +94,8 @@ fn content_length(lines: &[HeaderLine]) -> Option<u64> {
 struct HeadSize {
     bytes: usize,
     lines: usize,
+    /// True if a name is hop-by-hop or `Content-Length`, so that some lines have to go.
+    has_framing: bool,
 }
 
 impl HeadSize {
@@ -98,7 +104,9 @@ impl HeadSize {
         if self.lines > MAX_HEADERS {
             return Err(too_much());
         }
-        self.take(name.as_str().len())
+        let name = name.as_str();
+        self.has_framing |= is_hop_by_hop(name) || name == header::CONTENT_LENGTH;
+        self.take(name.len())
     }
 
     fn take(&mut self, bytes: usize) -> Result<(), ProxyError> {

@@ -1,10 +1,12 @@
-use actix_http::header::HeaderName;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use log::Level;
 
 use super::*;
-use crate::{client::EventStream, settings::PayloadVersion};
+use crate::{
+    client::{EventStream, ParsedHead, parse_head},
+    settings::PayloadVersion,
+};
 
 /// A route that sets nothing.
 pub const PLAIN: AnswerSettings = AnswerSettings {
@@ -15,13 +17,14 @@ pub const PLAIN: AnswerSettings = AnswerSettings {
     preserve_lambda_api_error_code: false,
 };
 
+/// An answer whose head has been parsed, as `client` does it.
 pub fn upstream(status: u16, lines: &[(&'static str, &'static str)], body: &str) -> UpstreamReply {
-    let mut headers = HeaderMap::new();
-    for (name, value) in lines {
-        headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
-    }
+    let lines: String = lines.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let mut head = BytesMut::from(format!("HTTP/1.1 200 OK\r\n{lines}\r\n").as_bytes());
+    let Ok(ParsedHead::Final(head)) = parse_head(&mut head, false) else { unreachable!("it is a head") };
     let body = ReplyBody::Whole(Bytes::copy_from_slice(body.as_bytes()));
-    UpstreamReply { status: StatusCode::from_u16(status).unwrap(), headers, body, prelude: None }
+    let status = StatusCode::from_u16(status).unwrap();
+    UpstreamReply { status, headers: head.headers, body, prelude: None }
 }
 
 pub fn text(reply: &ClientReply) -> &str {
