@@ -146,6 +146,8 @@ pub struct UpstreamTarget {
     pub body_mode: BodyMode,
     /// Maximum size of a request body in bytes.
     pub max_request_body: u64,
+    /// True if a client's request loses the headers by which AWS recognises a caller (cases A08, A09, S14).
+    pub drops_proofs: bool,
     /// The AWS API behind the endpoint, for advice about its refusals; `None` for another server.
     pub api: Option<AwsApi>,
 }

@@ -32,6 +32,8 @@ use std::{
 use actix_http::Method;
 use tokio::time::{Instant, sleep_until};
 
+#[cfg(test)]
+pub(crate) use self::framing::{ParsedHead, parse as parse_head};
 pub(crate) use self::{
     connection_limit::ConnectionLimit,
     control_plane::{ControlAnswer, ControlClient, ControlLimits},
@@ -43,8 +45,6 @@ pub(crate) use self::{
     reply::{ERROR_TYPE, FUNCTION_ERROR, LOG_RESULT},
     response::ResponseBody,
 };
-#[cfg(test)]
-pub(crate) use self::framing::{ParsedHead, parse as parse_head};
 use self::{
     dial::dial_counted,
     exchange::Exchange,
@@ -128,7 +128,8 @@ impl Client {
                 None => {
                     *used = ConnectionReuse::None;
                     let begun = Instant::now();
-                    let stream = self.open(&pool).await?;
+                    // boxed: it is rare, and would enlarge every request's future
+                    let stream = Box::pin(self.open(&pool)).await?;
                     *used = ConnectionReuse::New(begun.elapsed());
                     stream
                 }

@@ -28,23 +28,10 @@ use crate::{
         outbound::{OutboundRequest, Signature},
     },
     settings::{ApiGatewaySettings, ClientAuthorization},
-    text::header_names::AWS_PROOFS,
+    text::header_names::is_aws_proof,
 };
 
-const API_KEY: HeaderName = HeaderName::from_static(AWS_PROOFS[0]);
-
-/// The headers that identify the caller to AWS. A client that may send them can replace the route's identity
-/// or break its signature (cases A08, A09, S14).
-const AUTH_HEADERS: [HeaderName; 5] = {
-    let [api_key, authorization, hash, date, token] = AWS_PROOFS;
-    [
-        HeaderName::from_static(api_key),
-        HeaderName::from_static(authorization),
-        HeaderName::from_static(hash),
-        HeaderName::from_static(date),
-        HeaderName::from_static(token),
-    ]
-};
+const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 #[derive(Debug)]
 pub struct ApiGateway {
@@ -54,12 +41,12 @@ pub struct ApiGateway {
     client_auth: ClientAuth,
 }
 
-/// Handling of the [`AUTH_HEADERS`] in a client's request.
+/// Handling of the headers by which AWS recognises a caller in a client's request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ClientAuth {
     /// Forwarded: the route has no authorization.
     Forward,
-    /// Removed.
+    /// Removed before the backend sees them.
     Remove,
     /// Forwarded instead of the route's authorization.
     Prefer,
@@ -70,19 +57,20 @@ impl ApiGateway {
         let uri = &settings.function_uri;
         let authorization = &settings.authorization;
         let scope = scope(&**settings);
+        let client_auth = match settings.client_authorization {
+            _ if authorization.is_none() => ClientAuth::Forward,
+            ClientAuthorization::Replace => ClientAuth::Remove,
+            ClientAuthorization::Pass => ClientAuth::Prefer,
+        };
         let target = UpstreamTarget {
             endpoint,
             authority: uri.host_header(),
             timeouts: settings.upstream.timeouts,
             body_mode: if scope.is_some() { BodyMode::Buffered } else { BodyMode::Streamed },
             max_request_body: settings.max_req_body_size,
+            drops_proofs: client_auth == ClientAuth::Remove,
             api: Some(AwsApi::Gateway),
             scope,
-        };
-        let client_auth = match settings.client_authorization {
-            _ if authorization.is_none() => ClientAuth::Forward,
-            ClientAuthorization::Replace => ClientAuth::Remove,
-            ClientAuthorization::Pass => ClientAuth::Prefer,
         };
         let api_key = authorization.apikey.as_ref().map(api_key);
         Self { target, settings: Arc::clone(settings), api_key, client_auth }
@@ -92,12 +80,7 @@ impl ApiGateway {
     fn authorize(&self, headers: &mut HeaderMap) -> Signature {
         let mut signature = Signature::Ours;
         match self.client_auth {
-            ClientAuth::Forward => {}
-            ClientAuth::Remove => {
-                for name in &AUTH_HEADERS {
-                    headers.remove(name);
-                }
-            }
+            ClientAuth::Forward | ClientAuth::Remove => {}
             ClientAuth::Prefer => {
                 if headers.contains_key(header::AUTHORIZATION) {
                     signature = Signature::Clients;
@@ -177,7 +160,7 @@ impl Backend for ApiGateway {
     }
 
     fn why_left_out(&self, name: &HeaderName, outbound: &HeaderMap) -> &'static str {
-        if AUTH_HEADERS.contains(name) {
+        if is_aws_proof(name.as_str()) {
             match self.client_auth {
                 ClientAuth::Prefer => "the route's signature replaces it",
                 ClientAuth::Forward | ClientAuth::Remove => {

@@ -60,6 +60,7 @@ impl Lambda {
             body_mode: BodyMode::Buffered,
             // a larger body fits into no event, except for a form that shrinks when it is decoded, which is
             // rare
+            drops_proofs: false,
             max_request_body: settings.max_request_body.min(largest_event),
             // an emulator refuses calls in its own way
             api: settings.sign.then_some(AwsApi::Lambda),

@@ -67,6 +67,8 @@ pub struct ReadContext<'a> {
     pub trace: Option<&'a Trace>,
     /// Arrival of the request's head.
     pub received_at: SystemTime,
+    /// True if the route's authorization replaces the client's own.
+    pub drops_proofs: bool,
 }
 
 impl InboundRequest {
@@ -92,7 +94,7 @@ impl InboundRequest {
             Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
             None => headers.get(header::HOST).cloned(),
         };
-        headers::clean_request(&mut headers, context.client.trust);
+        headers::clean_request(&mut headers, context.client.trust, context.drops_proofs);
         add_forwarding_headers(&mut headers, host.clone(), head.version, context);
         if let Some(trace) = context.trace {
             trace.pass_on(&mut headers);

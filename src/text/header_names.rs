@@ -6,7 +6,7 @@
 macro_rules! header_names {
     ($($(#[$meta:meta])* $NAMES:ident, $contains:ident: $($name:literal),+;)*) => { $(
         $(#[$meta])*
-        const $NAMES: &[&str] = &[$($name),+];
+        pub const $NAMES: &[&str] = &[$($name),+];
 
         $(#[$meta])*
         pub fn $contains(name: &str) -> bool {
@@ -25,6 +25,9 @@ header_names! {
     REQUEST_ONLY, is_request_only: "host", "content-length", "expect";
     /// API Gateway acts on the first and refuses the others, which are reserved for `PrivateLink`.
     MEANT_FOR_AWS, is_meant_for_aws: "x-http-method-override", "x-amzn-tls-version", "x-amzn-cipher-suite";
+    /// The headers by which AWS recognises a caller.
+    AWS_PROOFS, is_aws_proof:
+        "x-api-key", "authorization", "x-amz-content-sha256", "x-amz-date", "x-amz-security-token";
 }
 
 /// Loop detection (RFC 9110, 7.6.3) and the id of the request in the log.
@@ -35,10 +38,6 @@ const SET_IN_RESPONSES: &[&str] = &["content-length", "x-request-id", "date"];
 
 /// The beginning of the other names that API Gateway refuses.
 pub const VPC_PREFIX: &str = "x-amzn-vpc";
-
-/// The headers by which AWS recognises a caller.
-pub const AWS_PROOFS: [&str; 5] =
-    ["x-api-key", "authorization", "x-amz-content-sha256", "x-amz-date", "x-amz-security-token"];
 
 /// Names that are not the operator's to change in one direction.
 #[derive(Debug, Clone, Copy)]

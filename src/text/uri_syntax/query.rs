@@ -3,6 +3,8 @@
 //! Implementations treat `+`, raw `*!()` and needless escapes differently. A query with strict RFC 3986
 //! escapes has none of them. The order of pairs stays; `signing/canonical.rs` sorts a copy.
 
+use std::iter;
+
 use super::{escape, escaped_byte, is_unreserved};
 
 /// Parameters of a query-string signature, which AWS refuses beside a signature in the header.
@@ -50,11 +52,23 @@ pub fn left_out(query: &str) -> Vec<String> {
 
 /// Names and values as written, without empty pairs.
 pub(crate) fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
-    let pairs = query.split('&').filter(|pair| !pair.is_empty());
-    // most names are too short for the search of `split_once` to pay
-    pairs.map(|pair| match pair.bytes().position(|byte| byte == b'=') {
-        Some(equals) => (&pair[..equals], &pair[equals + 1..]),
-        None => (pair, ""),
+    let mut rest = query;
+    iter::from_fn(move || {
+        rest = rest.trim_start_matches('&');
+        // a loop over bytes: most pairs are too short for a search by words to pay
+        let (mut end, mut equals) = (0, None);
+        for (at, byte) in rest.bytes().enumerate() {
+            match byte {
+                b'&' => break,
+                b'=' if equals.is_none() => equals = Some(at),
+                _ => {}
+            }
+            end = at + 1;
+        }
+        let pair = &rest[..end];
+        rest = &rest[end..];
+        let name_end = equals.unwrap_or(end);
+        (!pair.is_empty()).then(|| (&pair[..name_end], pair.get(name_end + 1..).unwrap_or_default()))
     })
 }
 

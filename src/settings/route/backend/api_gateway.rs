@@ -56,7 +56,7 @@ impl BackendSection for ApiGatewaySettings {
     }
 
     fn own_headers(&self) -> &'static [&'static str] {
-        if self.authorization.is_none() { &[] } else { &AWS_PROOFS }
+        if self.authorization.is_none() { &[] } else { AWS_PROOFS }
     }
 
     fn signing_scope(&self) -> Option<(&str, &str)> {
