@@ -52,24 +52,25 @@ pub fn left_out(query: &str) -> Vec<String> {
 
 /// Names and values as written, without empty pairs.
 pub(crate) fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
-    let mut rest = query;
-    iter::from_fn(move || {
-        rest = rest.trim_start_matches('&');
-        // a loop over bytes: most pairs are too short for a search by words to pay
-        let (mut end, mut equals) = (0, None);
-        for (at, byte) in rest.bytes().enumerate() {
-            match byte {
-                b'&' => break,
-                b'=' if equals.is_none() => equals = Some(at),
-                _ => {}
-            }
-            end = at + 1;
-        }
-        let pair = &rest[..end];
-        rest = &rest[end..];
-        let name_end = equals.unwrap_or(end);
-        (!pair.is_empty()).then(|| (&pair[..name_end], pair.get(name_end + 1..).unwrap_or_default()))
+    let mut rest = Some(query);
+    let pairs = iter::from_fn(move || {
+        let (pair, behind) = split_at(rest?, b'&');
+        rest = behind;
+        Some(pair)
+    });
+    pairs.filter(|pair| !pair.is_empty()).map(|pair| {
+        let (name, value) = split_at(pair, b'=');
+        (name, value.unwrap_or_default())
     })
+}
+
+/// The texts before and after the first `separator`, which is ASCII. Most are too short for the search by
+/// words of `split_once` to pay.
+fn split_at(text: &str, separator: u8) -> (&str, Option<&str>) {
+    match text.as_bytes().iter().position(|byte| *byte == separator) {
+        Some(at) => (&text[..at], Some(&text[at + 1..])),
+        None => (text, None),
+    }
 }
 
 /// True if a name in strict escapes is a parameter of a query-string signature.
