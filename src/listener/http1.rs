@@ -15,7 +15,7 @@ use std::{
     future::{Future, poll_fn},
     io,
     net::SocketAddr,
-    pin::Pin,
+    pin::{Pin, pin},
     rc::Rc,
     task::{Context, Poll},
     time::Duration,
@@ -43,11 +43,12 @@ use self::{
 use super::{LINGER, Server, transport::Transport};
 use crate::{
     message::{
+        client_link::ClientLink,
         error::{ErrorKind, ProxyError},
         request_body::{DirectRead, Incoming},
     },
     metrics::Metrics,
-    proxy::{self, reply::ClientBody},
+    proxy::{self, Worker, reply::ClientBody},
     settings::Limits,
 };
 
@@ -81,13 +82,9 @@ pub async fn serve(
                 return connection.refuse(&error, &server.worker.metrics).await;
             }
         };
-        let version = request.version();
         request.head_mut().peer_addr = peer;
-        let body = connection.body_of(&request);
         // on the heap: a connection that waits for its next request needs no memory for it
-        let serving = Box::pin(proxy::serve(Rc::clone(&server.worker), request, body, link));
-        let Some(response) = connection.unless_closed(serving).await else { return };
-        match connection.answer(response, version).await {
+        match Box::pin(connection.exchange(&server.worker, request, link)).await {
             NextStep::Request => {}
             NextStep::Close => return connection.linger().await,
             NextStep::Reset => return connection.reset().await,
@@ -171,10 +168,24 @@ impl Http1Connection {
         }
     }
 
+    /// Serves a request and sends its response.
+    async fn exchange(&self, worker: &Rc<Worker>, request: Request, link: ClientLink) -> NextStep {
+        let version = request.version();
+        let body = self.body_of(&request);
+        let response = {
+            let serving = pin!(proxy::serve(Rc::clone(worker), request, body, link));
+            self.unless_closed(serving).await
+        };
+        match response {
+            Some(response) => self.answer(response, version).await,
+            None => NextStep::Drop,
+        }
+    }
+
     /// Awaits the response; `None` if the client closes the connection first.
     async fn unless_closed<T, E>(
         &self,
-        mut serving: Pin<Box<impl Future<Output = Result<T, E>>>>,
+        mut serving: Pin<&mut impl Future<Output = Result<T, E>>>,
     ) -> Option<T> {
         poll_fn(|context| {
             if let Poll::Ready(result) = serving.as_mut().poll(context) {
