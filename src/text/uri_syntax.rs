@@ -60,6 +60,9 @@ pub fn escape(byte: u8) -> [u8; 3] {
 
 /// True if a path has a `..` segment in any spelling.
 pub fn climbs(path: &str) -> bool {
+    if has_no_dots(path) {
+        return false;
+    }
     let climbs = |plain: Cow<'_, [u8]>| parts(&plain).any(|part| name_of(part) == b"..");
     path.split('/').any(|segment| unescaped(segment.as_bytes()).is_none_or(climbs))
 }
@@ -80,9 +83,7 @@ pub fn is_dot_segment(segment: &str) -> bool {
 /// # Errors
 /// The reason, for the log.
 pub fn check_remainder(remainder: &str) -> Result<(), &'static str> {
-    // most paths end here
-    let bytes = remainder.as_bytes();
-    if !bytes.contains(&b'%') && !bytes.windows(2).any(|pair| pair == b"..") {
+    if has_no_dots(remainder) {
         return Ok(());
     }
     let mut depth = 0;
@@ -91,6 +92,12 @@ pub fn check_remainder(remainder: &str) -> Result<(), &'static str> {
         depth = depth_behind(depth, &plain).ok_or("`..` would leave the route")?;
     }
     Ok(())
+}
+
+/// True for a path that cannot have a `..`, as most: neither an escape nor two dots.
+fn has_no_dots(path: &str) -> bool {
+    let bytes = path.as_bytes();
+    !bytes.contains(&b'%') && !bytes.windows(2).any(|pair| pair == b"..")
 }
 
 /// The depth after an unescaped segment that begins at `depth`; `None` if it leads above 0.

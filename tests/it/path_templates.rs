@@ -61,6 +61,31 @@ fn parameters_fill_the_path_and_the_query_of_function_uri() {
 }
 
 #[test]
+fn no_value_makes_a_dot_segment_with_the_text_around_it() {
+    let filled = |own, path| target("/u/{a}/{b}", own, "", path);
+    assert_eq!(filled("/p/.{a}/{b}.json", "/u/x/y"), Ok("/p/.x/y.json".into()));
+    for (own, path) in [
+        ("/p/.{a}/x", "/u/.%2Fx/b"),
+        ("/p/.{a}/x", "/u/.;x/b"),
+        ("/p/{a}.", "/u/x%2F./b"),
+        ("/p/{a}{b}", "/u/x%2F./.%2Fy"),
+        ("/p/{a}.{b}", "/u/x%2F/.%5Cy"),
+        ("/p/{a}.{b}", "/u/%252F/%252E%252Fy"),
+    ] {
+        assert_eq!(filled(own, path), Err(400), "{own} {path}");
+    }
+    // a segment stays one: a value must not remove itself
+    for path in ["/u/x%2F../b", "/u/x%5C..;/b", "/u/x/a%2F%2E%2E%2Fb"] {
+        assert_eq!(filled("/p/{a}/{b}/z", path), Err(400), "{path}");
+    }
+    // the rest of a path may have dots that stay in it
+    let rest = |own, path| target("/f/{id}/{path+}", own, "", path);
+    assert_eq!(rest("/a/{path}/{id}", "/f/7/x/../y"), Ok("/a/x/../y/7".into()));
+    assert_eq!(rest("/a/.{path}", "/f/7/.%2Fx"), Err(400));
+    assert_eq!(rest("/a/{id}/{path}", "/f/x%2F../y"), Err(400));
+}
+
+#[test]
 fn the_rest_is_appended_unless_function_uri_names_it() {
     assert_eq!(target("/f/{proxy+}", "/prod", "", "/f/x//y%2F/"), Ok("/prod/x//y%2F/".into()));
     assert_eq!(target("/f/{path+}", "/a/{path}/b", "", "/f/x/y"), Ok("/a/x/y/b".into()));

@@ -11,7 +11,7 @@ use crate::{
         inbound::InboundRequest,
     },
     settings::FunctionUri,
-    text::uri_syntax::{RESERVED, check_remainder, is_dot_segment, query::push_strict},
+    text::uri_syntax::{RESERVED, check_remainder, climbs, is_dot_segment, query::push_strict},
 };
 
 /// Room for slashes and for escapes that grow.
@@ -21,7 +21,7 @@ const SPARE: usize = 64;
 /// signed.
 ///
 /// # Errors
-/// The path leads above the route's prefix, or a path parameter is a dot segment.
+/// The path leads above the route's prefix, or a path parameter has a dot segment.
 pub fn request_target(
     uri: &FunctionUri,
     inbound: &InboundRequest,
@@ -54,16 +54,7 @@ pub fn request_target(
 /// `function_uri` names the parameter that holds it. Escapes stay as the client sent them.
 fn push_path(uri: &FunctionUri, inbound: &InboundRequest, text: &mut String) -> Result<(), ProxyError> {
     let path = inbound.uri.path();
-    let push_parameter = |name: &str, text: &mut String| {
-        let value = inbound.path.parameter(name, path);
-        if is_dot_segment(value) {
-            return Err("a path parameter is a dot segment");
-        }
-        check_remainder(value)?;
-        text.push_str(value);
-        Ok(())
-    };
-    uri.path.push(text, push_parameter).map_err(ErrorKind::InvalidPath)?;
+    push_filled(uri, inbound, text).map_err(ErrorKind::InvalidPath)?;
     if let Some(prefix) = inbound.path.replaced_prefix() {
         text.truncate(text.trim_end_matches('/').len());
         text.push_str(prefix);
@@ -80,6 +71,35 @@ fn push_path(uri: &FunctionUri, inbound: &InboundRequest, text: &mut String) -> 
         text.push_str(rest);
     }
     Ok(())
+}
+
+/// The path of `function_uri` with its path parameters filled in.
+fn push_filled(uri: &FunctionUri, inbound: &InboundRequest, text: &mut String) -> Result<(), &'static str> {
+    let path = inbound.uri.path();
+    let name_of_rest = inbound.path.name_of_rest();
+    let mut start = None;
+    let mut has_rest = false;
+    uri.path.push(text, |name, text| {
+        let value = inbound.path.parameter(name, path);
+        let is_rest = name_of_rest == Some(name);
+        if is_dot_segment(value) || (!is_rest && climbs(value)) {
+            return Err("a path parameter has a dot segment");
+        }
+        check_remainder(value)?;
+        start.get_or_insert(text.rfind('/').map_or(0, |slash| slash + 1));
+        has_rest |= is_rest;
+        text.push_str(value);
+        Ok(())
+    })?;
+    // the text around a value may complete a `..`, as in `/.{id}`
+    let filled = start.map_or("", |start| &text[start..]);
+    if has_rest {
+        check_remainder(filled)
+    } else if climbs(filled) {
+        Err("path parameters make a dot segment")
+    } else {
+        Ok(())
+    }
 }
 
 /// The query of `function_uri`; a path parameter is decoded and becomes a value with exact escapes.
