@@ -26,7 +26,7 @@ use crate::{
         outbound::{OutboundRequest, Signature},
         trace,
     },
-    settings::{InvocationType, InvokeMode, LambdaSettings, LogType, PayloadSettings, PayloadVersion},
+    settings::{InvocationType, InvokeMode, LambdaSettings, LogType, PayloadSettings},
     text::uri_syntax::{RESERVED, check_remainder},
 };
 
@@ -155,8 +155,7 @@ impl Backend for Lambda {
     }
 
     fn keeps_spelling(&self) -> bool {
-        let payload = &self.settings.payload;
-        matches!(payload, PayloadSettings::Gateway(event) if event.version == PayloadVersion::V1)
+        matches!(&self.settings.payload, PayloadSettings::Gateway(event) if event.keeps_spelling())
     }
 
     fn verdict(&self, upstream: &UpstreamReply) -> Verdict {

@@ -29,6 +29,9 @@ pub fn edit_request<'r>(
 ) -> Result<ResponseEdits<'r>, ProxyError> {
     let values = filled(&settings.request, inbound)?;
     edit(&settings.request, values, &mut inbound.headers);
+    if !settings.spelling.is_empty() {
+        inbound.spelling.get_or_insert_default().put_first(&settings.spelling);
+    }
     let values = filled(&settings.response, inbound)?;
     Ok(ResponseEdits { edits: &settings.response, values })
 }

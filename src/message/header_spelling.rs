@@ -8,7 +8,7 @@ use memchr::memchr;
 /// Bytes that the names of most heads need.
 const USUAL_SIZE: usize = 256;
 
-/// The names of a request's headers as the client spelled them.
+/// The names of a request's headers as the client spelled them, or as the route's `headers` does.
 #[derive(Debug, Default)]
 pub struct HeaderSpelling {
     /// Each name in the order of the head, with the colon after it, which is no part of a name.
@@ -35,7 +35,16 @@ impl HeaderSpelling {
         self.names.push(':');
     }
 
-    /// All names, in the order of the head.
+    /// Puts names before the others, whose spelling they replace.
+    pub fn put_first(&mut self, names: &[String]) {
+        let others = std::mem::replace(&mut self.names, String::with_capacity(USUAL_SIZE));
+        for name in names {
+            self.push(name);
+        }
+        self.names.push_str(&others);
+    }
+
+    /// All names: those of the route, then those of the client in the order of the head.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.names.split_terminator(':')
     }

@@ -139,8 +139,8 @@ fn a_function_sees_the_changed_headers_and_the_lambda_api_none_of_them() {
     let brought = [("cookie", "a=1"), ("authorization", "client"), ("x-id", "client"), ("x-line", "client")];
     let (event, sent) = event_of(headers, "awsgateway_compatible: true", &brought);
     assert!(event["headers"]["cookie"].is_null() && event["headers"]["authorization"].is_null(), "{event}");
-    assert_eq!(event["headers"]["x-id"], "a%20b");
-    assert_eq!(event["multiValueHeaders"]["x-line"], serde_json::json!(["client", "own"]));
+    assert_eq!(event["headers"]["X-Id"], "a%20b");
+    assert_eq!(event["multiValueHeaders"]["X-Line"], serde_json::json!(["client", "own"]));
     assert!(sent.header("authorization").unwrap().starts_with("AWS4-HMAC-SHA256"));
     assert!(sent.all("x-id").is_empty() && sent.all("x-line").is_empty());
     let rest = "awsgateway_compatible: true, awsgateway_compatible_payload_version: 2.0";
@@ -149,6 +149,26 @@ fn a_function_sees_the_changed_headers_and_the_lambda_api_none_of_them() {
     let (event, _) = event_of(headers, "forward_request_headers: true", &brought);
     assert_eq!(event["request_headers"]["x-id"], "a%20b");
     assert!(event["request_headers"]["cookie"].is_null(), "{event}");
+}
+
+#[test]
+fn names_of_the_route_have_its_spelling_in_events_of_rest_apis_and_never_the_clients() {
+    let headers = "{ request: { set: { X-Origin-Verify: v, x-low: l }, add: { X-TENANT: t } } }";
+    let brought =
+        [("x-ORIGIN-verify", "c"), ("X-Low", "c"), ("x-tenant", "c"), ("X-Other", "c"), ("x-other", "d")];
+    for brought in [&brought[..], &[]] {
+        let (event, _) = event_of(headers, "awsgateway_compatible: true", brought);
+        for (name, value) in [("X-Origin-Verify", "v"), ("x-low", "l"), ("X-TENANT", "t")] {
+            assert_eq!(event["headers"][name], value);
+            assert!(event["multiValueHeaders"][name].is_array());
+        }
+        let names = event["headers"].as_object().unwrap().keys();
+        let others = ["x-origin-verify", "X-Low", "x-tenant"];
+        assert_eq!(names.filter(|name| others.contains(&name.as_str())).count(), 0);
+        assert_eq!(event["headers"].get("X-Other").is_some(), !brought.is_empty());
+    }
+    let version = "awsgateway_compatible: true, awsgateway_compatible_payload_version: '2.0'";
+    assert_eq!(event_of(headers, version, &[]).0["headers"]["x-origin-verify"], "v");
 }
 
 #[test]

@@ -154,6 +154,16 @@ pub trait BackendSection {
         true
     }
 
+    /// True if the upstream or the function sees the path that `strip_path` and `rewrite` change.
+    fn forwards_path(&self) -> bool {
+        true
+    }
+
+    /// True if the backend writes the names of headers in their own case.
+    fn keeps_spelling(&self) -> bool {
+        false
+    }
+
     /// Region and service of the signatures; `None` without signatures.
     fn signing_scope(&self) -> Option<(&str, &str)>;
 

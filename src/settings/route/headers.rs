@@ -35,6 +35,8 @@ section! {
         request: HeaderEdits,
         /// Changes of the response to the client.
         response: HeaderEdits,
+        /// The names under `request.set` and `request.add` as written, if the backend keeps their case.
+        spelling: Vec<String>,
     }
 
     /// Changes of the client's request before the backend gets it, see "Headers".
@@ -114,6 +116,9 @@ impl WrittenHeaders {
         checker: &mut Checker<'_>,
     ) -> Option<Box<HeaderSettings>> {
         let WrittenRequestHeaders { set, add, remove } = self.request.take().unwrap_or_default();
+        let keeps_spelling = context.backend.is_some_and(|backend| backend.section().keeps_spelling());
+        let names = [&set, &add].into_iter().flatten().flat_map(BTreeMap::keys);
+        let spelling = names.filter(|_| keeps_spelling).cloned().collect();
         let proofs = context.backend.map_or(&[][..], |backend| backend.section().own_headers());
         let own = DirectionNames { own: &OWN_REQUEST_NAMES, proofs };
         let request = edits(EditTexts { set, add, remove }, &own, context, &mut checker.at("request"));
@@ -121,7 +126,7 @@ impl WrittenHeaders {
         let own = DirectionNames { own: &OWN_RESPONSE_NAMES, proofs: &[] };
         let response = edits(EditTexts { set, add, remove }, &own, context, &mut checker.at("response"));
         let is_empty = request.is_empty() && response.is_empty();
-        (!is_empty).then(|| Box::new(self.settled(checker)(HeaderParts { request, response })))
+        (!is_empty).then(|| Box::new(self.settled(checker)(HeaderParts { request, response, spelling })))
     }
 }
 

@@ -112,6 +112,13 @@ pub struct GatewayEvent {
     pub stage_variables: BTreeMap<String, String>,
 }
 
+impl GatewayEvent {
+    /// True if header names keep their case, as in events of REST APIs.
+    pub fn keeps_spelling(&self) -> bool {
+        self.version == PayloadVersion::V1
+    }
+}
+
 /// `forward_request_method`, `_uri`, `_headers`, `_body`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "four switches of Kong's and a fifth")]

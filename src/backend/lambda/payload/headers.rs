@@ -77,7 +77,9 @@ impl<'a> EventHeaders<'a> {
     }
 
     /// Spells names as REST APIs do: names of the client as in its first line of that name, names that a
-    /// gateway adds in the gateway's spelling. Names then cannot be found any more.
+    /// gateway adds in the gateway's spelling. Names that the route sets are spelled as in its settings: a
+    /// client must not choose the name under which a function finds them. Names then cannot be found any
+    /// more.
     pub fn spell(&mut self, spelling: Option<&'a HeaderSpelling>) {
         let clients: Vec<&str> = spelling.map(|spelling| spelling.names().collect()).unwrap_or_default();
         let of_client = |name: &str| clients.iter().find(|own| own.eq_ignore_ascii_case(name)).copied();

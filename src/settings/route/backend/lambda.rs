@@ -56,6 +56,14 @@ impl BackendSection for LambdaSettings {
         }
     }
 
+    fn forwards_path(&self) -> bool {
+        matches!(self.payload, PayloadSettings::Gateway(_))
+    }
+
+    fn keeps_spelling(&self) -> bool {
+        matches!(&self.payload, PayloadSettings::Gateway(event) if event.keeps_spelling())
+    }
+
     fn signing_scope(&self) -> Option<(&str, &str)> {
         self.sign.then_some((&*self.region, "lambda"))
     }
