@@ -19,7 +19,7 @@ use std::{borrow::Borrow, collections::HashMap, sync::Arc};
 
 use actix_http::Method;
 
-pub(crate) use clash::clashes;
+pub(crate) use clash::{clashes, differing_names};
 pub use path_match::{PathMatch, PrefixRewrite};
 pub use pattern::{HostPattern, MethodSet, RouteRule};
 pub(crate) use specificity::{Mismatch, match_rule};

@@ -2,15 +2,16 @@
 //! must not decide.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
+    sync::Arc,
 };
 
 use actix_http::Method;
 
 use super::{
     pattern::{HostPattern, RouteRule},
-    uri_pattern::PathPattern,
+    uri_pattern::{ANY_SEGMENT, PathPattern, UriPattern},
 };
 
 /// Two routes that match the same requests with equal precedence.
@@ -25,7 +26,8 @@ pub struct Clash {
 /// Requests that two routes match.
 #[derive(Debug, PartialEq, Eq)]
 pub struct SharedRequests {
-    path: PathPattern,
+    /// As the second route's `uri` has it.
+    path: String,
     host: Option<HostPattern>,
     method: Option<Method>,
     priority: i32,
@@ -37,10 +39,7 @@ impl fmt::Display for SharedRequests {
             Some(method) => write!(f, "{method} ")?,
             None => f.write_str("any method ")?,
         }
-        match &self.path {
-            PathPattern::Exact(path) => f.write_str(path)?,
-            PathPattern::Prefix(prefix) => write!(f, "{prefix}*")?,
-        }
+        f.write_str(&self.path)?;
         match &self.host {
             Some(HostPattern::Exact(host)) => write!(f, " on {host}")?,
             Some(HostPattern::Suffix(suffix)) => write!(f, " on *{suffix}")?,
@@ -48,6 +47,37 @@ impl fmt::Display for SharedRequests {
         }
         write!(f, " with priority {}", self.priority)
     }
+}
+
+/// Two patterns of one route that match the same paths and give their parameters different names.
+pub fn differing_names(uris: &[Arc<UriPattern>]) -> Option<(usize, usize)> {
+    let mut seen: HashMap<PathPattern, usize> = HashMap::new();
+    for (second, uri) in uris.iter().enumerate() {
+        for path in uri.paths() {
+            let first = *seen.entry(path.clone()).or_insert(second);
+            if !names_in(&path, &uris[first]).eq(names_in(&path, uri)) {
+                return Some((first, second));
+            }
+        }
+    }
+    None
+}
+
+/// The names of a pattern's parameters in one of its paths.
+fn names_in<'u>(path: &PathPattern, uri: &'u UriPattern) -> impl Iterator<Item = &'u str> {
+    let rest = uri.name_of_rest().filter(|_| matches!(path, PathPattern::Exact(_)));
+    uri.names().filter(move |name| Some(*name) != rest)
+}
+
+/// A path of a rule with the names of its parameters.
+fn path_text(path: &PathPattern, rule: &RouteRule) -> String {
+    let (PathPattern::Exact(text) | PathPattern::Prefix(text)) = path;
+    let star = if matches!(path, PathPattern::Prefix(_)) { "*" } else { "" };
+    let Some(uri) = rule.uris.iter().find(|uri| uri.paths().contains(path)) else { return text.clone() };
+    let named = uri.names().fold(text.clone(), |text, name| {
+        text.replacen(&format!("/{ANY_SEGMENT}"), &format!("/{{{name}}}"), 1)
+    });
+    named + star
 }
 
 /// The clashes of each pair of rules, one per pair.
@@ -78,7 +108,7 @@ pub fn clashes<'a>(rules: impl IntoIterator<Item = &'a RouteRule>) -> Vec<Clash>
                 let tie = method.is_some() || (one.is_any() && other.is_any());
                 if tie && first != second && seen.insert((first, second)) {
                     let requests = SharedRequests {
-                        path: path.clone(),
+                        path: path_text(&path, rules[second]),
                         host: host.cloned(),
                         method: method.cloned(),
                         priority,

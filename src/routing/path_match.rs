@@ -52,6 +52,11 @@ impl PathMatch {
         &self.pattern
     }
 
+    /// True if the route names its methods.
+    pub fn names_methods(&self) -> bool {
+        self.pattern.names_methods()
+    }
+
     /// The path after the route's prefix, raw and without the slash before it.
     pub fn rest<'p>(&self, path: &'p str) -> Option<&'p str> {
         self.rest.map(|start| &path[start..])

@@ -77,10 +77,10 @@ impl Specificity {
             usize::MAX => "this host",
             _ => "a wildcard of this host",
         };
-        let path = match (self.path.is_literal(), self.path.has_rest()) {
+        let path = match (self.path.is_literal(), self.path.has_parameter()) {
             (true, _) => "this path",
-            (_, true) => "a prefix of this path",
-            _ => "a template of this path",
+            (_, true) => "a template of this path",
+            _ => "a prefix of this path",
         };
         let method = if self.names_method { "this method" } else { "any method" };
         format!("{host}, {path}, {method}")

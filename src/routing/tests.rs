@@ -230,6 +230,8 @@ fn routes_that_tie_are_clashes() {
         found.first().map(|clash| clash.requests.to_string())
     };
     assert_eq!(clash(&rule("/a"), &rule("/a")).as_deref(), Some("any method /a with priority 0"));
+    let named = clash(&rule("/{a}/u/{id}*"), &rule("/{b}/u/{user}/*"));
+    assert_eq!(named.as_deref(), Some("any method /{b}/u/{user}/* with priority 0"));
     assert_eq!(clash(&rule("/a*"), &rule("/a/*")).as_deref(), Some("any method /a/* with priority 0"));
     assert_eq!(
         clash(&only(&[Method::GET, Method::PUT], rule("/a")), &only(&[Method::PUT], rule("/a"))).as_deref(),

@@ -19,6 +19,8 @@ pub struct UriPattern {
     /// `/orders/{id}/{proxy+}`: the pattern as API Gateway writes it, with `{proxy+}` for a final `*`.
     resource: String,
     prefix_rewrite: PrefixRewrite,
+    /// The route names its methods.
+    names_methods: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,18 +65,33 @@ enum SegmentRank {
 }
 
 impl UriPattern {
-    pub(crate) const EXPECTED: &'static str = "a path that starts with `/`, with whole segments `{name}`, \
-        and with `*` or a segment `{name+}` at its end at most; without query, `..`, bad escapes and other \
-        braces (%7B is a brace itself)";
+    /// The expected value, for a text that [`Self::parse`] refuses.
+    pub(crate) fn expected(text: &str) -> &'static str {
+        let path = text.strip_suffix('*').unwrap_or(text);
+        let is_parameter = |text: &&str| text.contains(['{', '}']);
+        let parameters: Vec<_> = path.split('/').filter(is_parameter).map(segment).collect();
+        let is_greedy = |parsed: &Option<Parsed>| matches!(parsed, Some(Parsed::Greedy(_)));
+        if !text.starts_with('/') {
+            "a path that starts with `/`"
+        } else if parameters.iter().any(Option::is_none) {
+            "a path with whole segments `{name}`, whose names have letters, digits, `.`, `_`, `:` and `-` \
+             alone; `%7B` is a brace itself"
+        } else if parameters.iter().any(is_greedy) && (text.ends_with('*') || !text.ends_with("+}")) {
+            "a path with whole segments `{name}`, and with one `{name+}` or `*`, at its end"
+        } else if !parameters.is_empty() && !climbs(path) {
+            "a path with whole segments `{name}`, with each name once, where a final `*` is called `proxy`; \
+             without query, blanks, bad escapes and bytes beyond ASCII"
+        } else {
+            "a path that starts with `/`, with `*` at its end at most; without query, fragment, blanks, \
+             `..`, bad escapes and bytes beyond ASCII"
+        }
+    }
 
-    /// True for a path with a parameter in other routers' spelling, `/u/:slug`, which is matched literally
-    /// here.
-    pub fn has_foreign_parameter(text: &str) -> bool {
-        text.split('/').any(|segment| {
-            segment
-                .strip_prefix(':')
-                .is_some_and(|name| name.starts_with(|char: char| char.is_ascii_alphabetic()))
-        })
+    /// The name of a parameter in other routers' spelling, `/u/:slug`, which is matched literally here.
+    pub fn foreign_parameter(text: &str) -> Option<&str> {
+        let is_end = |char: char| !char.is_ascii_alphanumeric() && char != '_' && char != '-';
+        let mut names = text.split('/').filter_map(|segment| segment.strip_prefix(':'));
+        names.find(|name| name.starts_with(|char: char| char.is_ascii_alphabetic()))?.split(is_end).next()
     }
 
     pub fn parse(text: &str) -> Option<Self> {
@@ -99,8 +116,14 @@ impl UriPattern {
             PatternEnd::Below => format!("{path}{{{PROXY}+}}"),
             PatternEnd::AtAndBelow => format!("{path}/{{{PROXY}+}}"),
         };
-        let pattern =
-            Self { written: text.to_owned(), segments, end, resource, prefix_rewrite: PrefixRewrite::Keep };
+        let pattern = Self {
+            written: text.to_owned(),
+            segments,
+            end,
+            resource,
+            prefix_rewrite: PrefixRewrite::Keep,
+            names_methods: false,
+        };
         let mut names: Vec<&str> = pattern.names().collect();
         names.sort_unstable();
         let is_sound = escapes_are_whole(path.as_bytes())
@@ -113,6 +136,16 @@ impl UriPattern {
     #[must_use]
     pub fn with_prefix_rewrite(self, prefix_rewrite: PrefixRewrite) -> Self {
         Self { prefix_rewrite, ..self }
+    }
+
+    /// The same pattern, of a route that names its methods or takes any.
+    #[must_use]
+    pub fn of_methods(self, names_methods: bool) -> Self {
+        Self { names_methods, ..self }
+    }
+
+    pub(super) fn names_methods(&self) -> bool {
+        self.names_methods
     }
 
     pub(super) fn prefix_rewrite(&self) -> &PrefixRewrite {
@@ -209,6 +242,11 @@ impl PathRank {
         self.0.iter().all(|rank| *rank == SegmentRank::Literal)
     }
 
+    /// True if a segment of the pattern is a parameter.
+    pub fn has_parameter(&self) -> bool {
+        self.0.contains(&SegmentRank::Parameter)
+    }
+
     /// True if the pattern takes paths of any length.
     pub fn has_rest(&self) -> bool {
         self.0.last() == Some(&SegmentRank::Rest)
@@ -218,6 +256,9 @@ impl PathRank {
     pub fn why_it_lost(&self, winner: &Self) -> &'static str {
         let differing = self.0.iter().zip(&winner.0).find(|(own, other)| own != other);
         match differing {
+            Some((SegmentRank::Rest, _)) if winner.has_parameter() => {
+                "path: the other route has a segment where this one has `*`"
+            }
             Some((SegmentRank::Rest, _)) => "path: the other route's prefix is longer",
             _ => "path: the other route has a literal segment where this one has a parameter",
         }

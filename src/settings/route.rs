@@ -117,6 +117,11 @@ impl RouteSettings {
         self.rule.hosts.iter().map(ToString::to_string).collect()
     }
 
+    /// The key that changes the literal prefix of its paths.
+    pub(super) fn changed_prefix(&self) -> Option<&'static str> {
+        if self.strip_path { Some("strip_path") } else { self.rewrite.as_ref().map(|_| "rewrite") }
+    }
+
     fn methods(&self) -> Vec<String> {
         let methods = &self.rule.methods;
         if methods.is_any() { Vec::new() } else { methods.allowed().iter().map(Method::to_string).collect() }
@@ -226,13 +231,22 @@ impl WrittenRoute {
         prefix_rewrite: &PrefixRewrite,
         checker: &mut Checker<'_>,
     ) -> Option<Vec<Arc<UriPattern>>> {
+        let names_methods = self.methods.as_ref().is_some_and(|methods| !methods.is_empty());
         let uri = |checker: &mut Checker<'_>, key: &str, text: &str| {
             let pattern = uri(checker, key, text)?.with_prefix_rewrite(prefix_rewrite.clone());
-            Some(Arc::new(pattern))
+            Some(Arc::new(pattern.of_methods(names_methods)))
         };
         match (&self.uri, &self.uris) {
             (Some(text), None) => Some(vec![uri(checker, "uri", text)?]),
-            (None, Some(uris)) if !uris.is_empty() => each("uris", uris, checker, uri),
+            (None, Some(uris)) if !uris.is_empty() => {
+                let patterns = each("uris", uris, checker, uri)?;
+                if let Some((first, second)) = crate::routing::differing_names(&patterns) {
+                    let (first, second) = (&patterns[first], &patterns[second]);
+                    let problem = format!("`{second}` matches the same paths as `{first}`");
+                    checker.at("uris").report(problem, "each path once, or the same names of parameters");
+                }
+                Some(patterns)
+            }
             (Some(_), Some(_)) => {
                 checker.at("uris").report("conflicts with `uri`", "one of the two");
                 None
@@ -272,11 +286,16 @@ fn check_parameters<'n>(
 }
 
 fn uri(checker: &mut Checker<'_>, key: &str, text: &str) -> Option<UriPattern> {
-    if UriPattern::has_foreign_parameter(text) {
-        let advice = "matches `:` and the name after it literally; a `*` at the end matches all paths below";
+    if let Some(name) = UriPattern::foreign_parameter(text) {
+        let advice = format!(
+            "matches `:` and the name after it literally; a path parameter is written `{{{name}}}`, and a \
+             `*` at the end matches all paths below"
+        );
         checker.at(key).warn(advice);
     }
-    checker.parsed(key, text, UriPattern::EXPECTED, UriPattern::parse)
+    let pattern = UriPattern::parse(text);
+    let expected = if pattern.is_some() { "" } else { UriPattern::expected(text) };
+    checker.parsed(key, text, expected, |_| pattern)
 }
 
 /// Parses every text of a list and reports each that is invalid.

@@ -56,6 +56,11 @@ fn of_route(route: &RouteSettings) -> Vec<String> {
              or forward_request_headers"
         ));
     }
+    if let Some(key) = route.changed_prefix().filter(|_| !section.forwards_path()) {
+        warnings.push(format!(
+            "route {id}: {key} changes no path that the function sees: set awsgateway_compatible"
+        ));
+    }
     if scheme == Scheme::Https && !upstream.ssl_verify {
         warnings.push(format!(
             "route {id}: ssl_verify is off: anyone between here and AWS can impersonate {host}"

@@ -226,6 +226,38 @@ fn explain_says_why_each_other_route_does_not_match() {
 }
 
 #[test]
+fn explain_says_why_a_template_or_a_prefix_gave_way() {
+    let route = |uri: &str| format!("uri: '{uri}'\napi_gateway:\n  function_uri: https://a.example/\n");
+    let routes = [
+        ("greedy", route("/a/{id}/b/{rest+}")),
+        ("parameter", route("/a/{id}/b/{c}")),
+        ("literal", route("/a/x/b/{c}")),
+        ("rest", route("/a/*")),
+        ("longer", route("/a/x/*")),
+    ];
+    let directory = directory("", &routes);
+    let why = |path: &str| {
+        let explanation = json(&explained(directory.path(), &["GET", path, "--output", "json"]));
+        let told = |candidate: &Value| ["id", "why"].map(|key| candidate[key].as_str().unwrap().to_owned());
+        explanation["candidates"].as_array().unwrap().iter().map(told).collect::<Vec<_>>()
+    };
+    let before = "path: the other route has a segment where this one has `*`";
+    let literal = "path: the other route has a literal segment where this one has a parameter";
+    for (path, expected) in [
+        ("/a/x/b/c", ["literal", "any host, a template of this path, any method"]),
+        ("/a/x/b/c", ["longer", before]),
+        ("/a/x/b/c", ["rest", before]),
+        ("/a/x/b/c", ["parameter", literal]),
+        ("/a/y/b/c/d", ["greedy", "any host, a template of this path, any method"]),
+        ("/a/y/b/c/d", ["rest", before]),
+        ("/a/x/d", ["longer", "any host, a prefix of this path, any method"]),
+        ("/a/x/d", ["rest", "path: the other route's prefix is longer"]),
+    ] {
+        assert!(why(path).contains(&expected.map(str::to_owned)), "{path} {expected:?} {:?}", why(path));
+    }
+}
+
+#[test]
 fn explain_prints_the_sidecars_own_response_and_exits_1() {
     let upstream = Upstream::ok();
     let mut routes = routes(&upstream);

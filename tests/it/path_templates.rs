@@ -152,6 +152,20 @@ fn l_five_templates_lead_to_one_function_and_its_events_name_each() {
 }
 
 #[test]
+fn the_route_key_names_the_method_where_the_route_does() {
+    for (rest, key) in [
+        ("", "ANY /users/{id}"),
+        ("methods: []\n", "ANY /users/{id}"),
+        ("methods: [GET]\n", "GET /users/{id}"),
+        ("methods: [POST, GET]\nstrip_path: true\n", "GET /{id}"),
+    ] {
+        let event = event(&[("/users/{id}", rest)], "2.0", "/users/7").unwrap();
+        assert_eq!(event["routeKey"], key, "{rest}");
+        assert_eq!(event["requestContext"]["routeKey"], key, "{rest}");
+    }
+}
+
+#[test]
 fn one_function_serves_behind_two_prefixes() {
     for (rest, version, path, raw, resource) in [
         ("strip_path: true\n", "1.0", "/shop/v1/carts/7", "/carts/7", "/{proxy+}"),

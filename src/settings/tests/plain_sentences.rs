@@ -36,6 +36,41 @@ fn k1_a_brace_in_a_path_is_a_mistake_and_a_colon_a_warning() {
 }
 
 #[test]
+fn a_mistake_in_a_path_says_what_the_path_must_be() {
+    for (uri, expected) in [
+        ("users", "invalid value `users`; expected a path that starts with `/`"),
+        ("/a{b}", "letters, digits, `.`, `_`, `:` and `-` alone; `%7B` is a brace itself"),
+        ("/{a b}", "letters, digits, `.`, `_`, `:` and `-` alone"),
+        ("/{a+}/b", "with one `{name+}` or `*`, at its end"),
+        ("/{a+}*", "with one `{name+}` or `*`, at its end"),
+        ("/{a}/{b}/{a+}", "with each name once, where a final `*` is called `proxy`"),
+        ("/{proxy}/*", "with each name once, where a final `*` is called `proxy`"),
+        ("/a?b", "without query, fragment, blanks, `..`"),
+        ("/{a}/../b", "without query, fragment, blanks, `..`"),
+        ("/*/b", "with `*` at its end at most"),
+    ] {
+        assert_wrong("", &ROUTE.replace("/aws/*", uri), expected);
+    }
+    let warned = &taken("", &ROUTE.replace("/aws/*", "/u/:slug*")).warnings[0];
+    assert!(warned.contains("a path parameter is written `{slug}`"), "{warned}");
+}
+
+#[test]
+fn paths_of_a_route_that_name_the_same_parameter_differently_are_a_mistake() {
+    let with = |uris: &str| ROUTE.replace("uri: /aws/*", &format!("uris: [{uris}]"));
+    for (uris, expected) in [
+        ("'/u/{id}', /a, '/u/{user}'", "uris: `/u/{user}` matches the same paths as `/u/{id}`"),
+        ("'/f/*', '/f/{path+}'", "uris: `/f/{path+}` matches the same paths as `/f/*`"),
+        ("'/u/{id}*', '/u/{user}'", "uris: `/u/{user}` matches the same paths as `/u/{id}*`"),
+    ] {
+        assert_wrong("", &with(uris), expected);
+    }
+    for uris in ["/a, /a*, /a/*", "'/u/{id}', '/u/{id}*'", "'/f*', '/f/{proxy+}'", "'/{a}/x', '/x/{b}'"] {
+        taken("", &with(uris));
+    }
+}
+
+#[test]
 fn a_parameter_of_function_uri_that_is_in_no_path_is_a_mistake() {
     let uri = "function_uri: https://abc.execute-api.us-east-1.amazonaws.com/prod";
     let with = |path: &str, rest: &str| ROUTE.replace("/aws/*", path).replace(uri, &format!("{uri}{rest}"));
@@ -55,7 +90,11 @@ fn strip_path_and_rewrite_exclude_each_other_and_strip_path_is_for_lambda() {
     assert_wrong("", &format!("strip_path: true\n{ROUTE}"), "strip_path: has no effect with `api_gateway`");
     let lambda = "uri: /a\nlambda: { function_name: f, aws_region: us-east-1 }\n";
     taken("", &format!("strip_path: true\n{lambda}"));
-    taken("", &format!("rewrite: /b/c/\n{lambda}"));
+    let without_path = format!("rewrite: /b/c/\n{lambda}");
+    let told = "route hello: rewrite changes no path that the function sees: set awsgateway_compatible";
+    assert_eq!(warnings(&taken("", &without_path)), [told]);
+    let event = "us-east-1, awsgateway_compatible: true }";
+    assert_eq!(warnings(&taken("", &without_path.replace("us-east-1 }", event))), [""; 0]);
     assert_wrong(
         "",
         &format!("strip_path: true\nrewrite: /b\n{lambda}"),

@@ -29,8 +29,8 @@ pub fn event(mut call: GatewayRequest<'_>, limit: u64) -> Result<Vec<u8>, ProxyE
 }
 
 fn write(call: &GatewayRequest<'_>, cookies: &[&str], body: EventBody<'_>, writer: &mut EventWriter) {
-    writer.fixed(r#"{"version":"2.0","routeKey":"ANY "#);
-    call.write_resource(writer);
+    writer.fixed(r#"{"version":"2.0","routeKey":""#);
+    call.write_route_key(writer);
     writer.fixed(r#"","rawPath":""#);
     call.write_path_with_stage(writer);
     writer.text(r#"","rawQueryString":""#, call.raw_query);
@@ -77,8 +77,8 @@ fn write_context(call: &GatewayRequest<'_>, writer: &mut EventWriter) {
     // never null, because typed readers require a string
     writer.text(r#"","userAgent":""#, call.user_agent.unwrap_or_default());
     writer.text(r#""},"requestId":""#, call.request_id);
-    writer.fixed(r#"","routeKey":"ANY "#);
-    call.write_resource(writer);
+    writer.fixed(r#"","routeKey":""#);
+    call.write_route_key(writer);
     writer.text(r#"","stage":""#, &call.settings.stage);
     writer.fixed(r#"","time":""#);
     writer.fixed(&call.time.text);

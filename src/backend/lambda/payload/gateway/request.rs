@@ -121,6 +121,15 @@ impl<'a> GatewayRequest<'a> {
         writer.escaped(self.resource.as_bytes());
     }
 
+    /// Writes the key of an HTTP API's route, `METHOD /resource`: each method of a route that names its
+    /// methods is a route of its own there.
+    pub fn write_route_key(&self, writer: &mut EventWriter) {
+        let method = if self.path_match.names_methods() { self.method } else { "ANY" };
+        writer.escaped(method.as_bytes());
+        writer.fixed(" ");
+        self.write_resource(writer);
+    }
+
     /// The path parameters, not decoded.
     pub fn parameters(&self) -> impl Iterator<Item = (&str, &'a str)> {
         self.path_match.parameters(self.whole_path)
