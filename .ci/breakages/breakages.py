@@ -209,12 +209,12 @@ def certificates(name, days):
 WHERE = "log / `check --connect`"
 
 
-@breakage("The upstream is down", WHERE, r"connection refused", r"something listens there", r"exit code 1")
+@breakage("The upstream is down", WHERE, r"connection refused", r"a server listens there", r"exit code 1")
 def upstream_down():
     return log_and_connections(gateway(f"http://127.0.0.1:{free_port()}/prod"))
 
 
-@breakage("Its name does not resolve", WHERE, r"cannot resolve no-such-api\.invalid", r"Correct the name", r"exit code 1")
+@breakage("Its name does not resolve", WHERE, r"cannot resolve no-such-api\.invalid", r"Correct the host name", r"exit code 1")
 def dns():
     return log_and_connections(gateway("https://no-such-api.invalid/prod"))
 

@@ -48,7 +48,7 @@ def of_the_readme() -> list[tuple[str, Path]]:
     """Every kustomization of k8s/README.md, unchanged, with the example's Deployment."""
     blocks = dict(re.findall(r"^```yaml\n# ([^\n]+)\n(.*?)^```", (K8S / "README.md").read_text(), re.M | re.S))
     shown = {title: text for title, text in blocks.items() if title.startswith("kustomization.yaml")}
-    assert len(shown) == 5, shown.keys()
+    assert len(shown) == 6, shown.keys()
     made = []
     for title, text in shown.items():
         name = "readme" if title == "kustomization.yaml" else "readme-" + re.sub(r".* ", "", title).lower()
