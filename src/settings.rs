@@ -59,10 +59,18 @@ pub use source::{
 };
 pub use warnings::{remarks, warnings};
 
-/// The process's environment without variables that are not Unicode.
+/// The process's environment without variables that are not Unicode. Those about proxies stay, with U+FFFD for
+/// what is not Unicode: such a proxy is a mistake, because a connection without it could lead elsewhere.
 pub fn environment() -> Environment {
     std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter_map(|(name, value)| {
+            let name = name.into_string().ok()?;
+            let is_kept = PROXY_VARIABLES.contains(&name.as_str());
+            let value = value
+                .into_string()
+                .or_else(|value| is_kept.then(|| value.to_string_lossy().into_owned()).ok_or(()));
+            Some((name, value.ok()?))
+        })
         .collect()
 }
 

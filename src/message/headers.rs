@@ -42,7 +42,18 @@ fn why_dropped(name: &HeaderName, nominated: &[HeaderName], trust: PeerTrust) ->
     if is_about_the_client(name, trust) {
         return Some("the peer is not in listen.trusted_ips");
     }
-    nominated.contains(name).then_some("the client's Connection header names it")
+    let is_nominated = nominated.contains(name) && !describes_the_client(name);
+    is_nominated.then_some("the client's Connection header names it")
+}
+
+/// True for the headers by which proxies describe the client. They are for all recipients, so `Connection`
+/// must not name them (RFC 9110, 7.6.1): a client behind a proxy that passes `Connection` on could remove its
+/// address.
+fn describes_the_client(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "forwarded" | "x-forwarded-for" | "x-forwarded-proto" | "x-forwarded-host" | "x-forwarded-port"
+    )
 }
 
 /// Removes the hop-by-hop headers and `Content-Length` from the lines that a function describes.
@@ -78,6 +89,7 @@ fn is_about_the_client(name: &HeaderName, trust: PeerTrust) -> bool {
         PeerTrust::Unconfigured => name.as_str() == "forwarded",
     }
 }
+
 /// The header names listed in `Connection`.
 ///
 /// They must be removed before the sidecar adds its headers: `Connection: x-amz-date` must not remove a

@@ -5,11 +5,13 @@ use serde_json::{Map, Value, json};
 
 use super::{RouteSettings, source::shown::REDACTED};
 
-/// The settings of a route without its secrets. A key without a value or default is `null`.
+/// The settings of a route without its secrets. A key without a value or default is `null`. Added are the file,
+/// and in `proxy_reason` the setting or variable that decided about the proxy.
 pub fn effective(route: &RouteSettings) -> Value {
     let mut members = Map::new();
     route.members("", &mut members);
     members.insert("file".to_owned(), json!(&*route.place.source));
+    members.insert("proxy_reason".to_owned(), json!(route.backend.upstream().proxy.reason()));
     let mut route_as_set = Value::Object(members);
     for path in &route.hidden {
         let last = path.iter().try_fold(&mut route_as_set, |value, key| value.get_mut(key));

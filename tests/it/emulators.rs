@@ -147,6 +147,11 @@ fn every_name_of_loopback_may_be_unsigned() {
         let connect = format!("{keys}  connect: {{ address: '127.0.0.1:9001' }}\n");
         assert_eq!(mistakes("", &connect), "", "{host}");
     }
+    let of_the_region = mistakes("", "  disable_https: true\n  sign: false\n");
+    assert!(of_the_region.contains("lambda.sign: unsigned calls may only go to loopback"), "{of_the_region}");
+    assert!(of_the_region.contains("1 mistake in"), "{of_the_region}");
+    let misspelt = mistakes("", "  host: 127.0.0.1\n  disable_https: true\n  sign: 'false'\n");
+    assert!(misspelt.contains("lambda.sign: ") && misspelt.contains("1 mistake in"), "{misspelt}");
     let signed = "  host: 127.0.0.1\n  disable_https: true\n";
     assert!(mistakes("", signed).contains("lambda.aws_region: no region or host specified"));
     let defaults = "defaults: { lambda: { sign: false, disable_https: true, host: 127.0.0.1 } }\n";

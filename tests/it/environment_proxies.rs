@@ -2,7 +2,9 @@
 //! credentials are not shown.
 
 use std::{
+    ffi::OsStr,
     net::{IpAddr, Ipv4Addr, UdpSocket},
+    os::unix::ffi::OsStrExt as _,
     path::Path,
 };
 
@@ -320,6 +322,23 @@ fn an_unsupported_proxy_is_a_mistake_of_each_route_that_would_use_it() {
     }
 }
 
+#[test]
+fn a_proxy_that_is_not_unicode_is_a_mistake() {
+    let route = "uri: /\napi_gateway: { function_uri: 'https://api.example/' }\n";
+    let directory = settings(ANY_PORT, &[("r", route)]);
+    let check = |no_proxy: &[u8]| {
+        let mut check = command("check", directory.path());
+        check.env("HTTPS_PROXY", OsStr::from_bytes(b"http://hush-user:hush-word\xe9@p.invalid:1"));
+        end_of(check.env("NO_PROXY", OsStr::from_bytes(no_proxy)))
+    };
+    let refused = check(b"x\xe9");
+    assert_eq!(refused.code, Some(78), "{refused:?}");
+    let problem = "api_gateway.proxy_url: HTTPS_PROXY in the environment: not a URL;";
+    assert!(refused.errors.contains(problem), "{refused:?}");
+    assert_no_secret(&format!("{refused:?}"));
+    assert_eq!(check(b"x\xe9,api.example").code, Some(0));
+}
+
 /// Routes of each kind, by the variables of `ended`.
 fn of_each_kind() -> TempDir {
     let route = |host: &str, rest: &str| {
@@ -351,21 +370,29 @@ fn routes_show_the_proxy_of_each_route_and_the_reason() {
     let table = ended("routes", directory.path(), &[]).output;
     let listed = ended("routes", directory.path(), &["--output", "json"]).output;
     let listed: Vec<Value> = serde_json::from_str(&listed).unwrap();
-    for (id, cell, shown) in [
-        ("through", "p.invalid:3128 (HTTPS_PROXY)", Value::from("http://(redacted)@p.invalid:3128")),
-        ("exempt", "none (no_proxy)", Value::Null),
-        ("local", "none (address of this machine)", Value::Null),
-        ("off", "none (proxy_url)", "none".into()),
-        ("own", "own:1 (proxy_url)", "http://(redacted)@own:1".into()),
+    for (id, proxy, reason, shown) in [
+        ("through", "p.invalid:3128", "HTTPS_PROXY", Value::from("http://(redacted)@p.invalid:3128")),
+        ("exempt", "none", "no_proxy", Value::Null),
+        ("local", "none", "address of this machine", Value::Null),
+        ("off", "none", "proxy_url", "none".into()),
+        ("own", "own:1", "proxy_url", "http://(redacted)@own:1".into()),
     ] {
         let line = table.lines().find(|line| line.starts_with(&format!("{id} "))).unwrap();
-        assert!(line.contains(&format!(" {cell} ")), "{line}");
+        assert!(line.contains(&format!(" {proxy} ({reason}) ")), "{line}");
         let route = listed.iter().find(|route| route["id"] == id).unwrap();
-        assert_eq!(route["api_gateway"]["proxy_url"], shown, "{id}");
+        assert_eq!(
+            (&route["api_gateway"]["proxy_url"], &route["proxy_reason"]),
+            (&shown, &reason.into()),
+            "{id}"
+        );
     }
     let route = "uri: /\napi_gateway: { function_uri: https://a }\n";
     let without = end_of(&mut command("routes", settings(ANY_PORT, &[("r", route)]).path()));
     assert!(!without.output.contains("PROXY"), "{}", without.output);
+    let directory = settings(ANY_PORT, &[("r", route)]);
+    let without = end_of(command("routes", directory.path()).args(["--output", "json"]));
+    let without: Value = serde_json::from_str(&without.output).unwrap();
+    assert_eq!(without.pointer("/0/proxy_reason"), Some(&Value::Null));
 }
 
 #[test]

@@ -103,11 +103,17 @@ fn what_a_trusted_proxy_leaves_out_is_completed() {
 }
 
 #[test]
-fn a_header_that_connection_names_is_not_kept() {
-    let nominated = [&TOLD[..], &[("Connection", "X-Forwarded-Proto, X-Forwarded-Port")]].concat();
-    let (received, port) = forwarded("trusted_ips: [127.0.0.1]", &nominated);
-    assert_eq!(received.header("x-forwarded-proto"), Some("http"));
-    assert_eq!(received.header("x-forwarded-port"), Some(&*port));
+fn connection_removes_no_header_about_the_client() {
+    // a client behind a proxy that passes `Connection` on could hide its address
+    let names = TOLD.map(|(name, _)| name).join(", ") + ", X-Own";
+    let nominated = [&TOLD[..], &[("X-Own", "1"), ("Connection", &names)]].concat();
+    let (received, _) = forwarded("trusted_ips: [127.0.0.1]", &nominated);
+    let mut kept = TOLD.map(|(_, value)| Some(value));
+    kept[0] = Some("203.0.113.7, 127.0.0.1");
+    assert_eq!(told(&received), kept);
+    assert_eq!(received.header("x-own"), None);
+    let (received, _) = forwarded("trusted_ips: [10.0.0.0/8]", &nominated);
+    assert_eq!((told(&received)[0], told(&received)[4]), (Some("127.0.0.1"), None));
 }
 
 /// The `sourceIp` of both events.

@@ -37,7 +37,7 @@ impl TrustedIp {
             Some((address, prefix)) => IpNet::new(address.parse().ok()?, prefix_length(prefix)?).ok()?,
             None => IpNet::from(text.parse::<IpAddr>().ok()?),
         };
-        Some(Self::Network(canonical(network)))
+        canonical(network).map(Self::Network)
     }
 }
 
@@ -46,12 +46,13 @@ fn prefix_length(text: &str) -> Option<u8> {
     text.parse().ok().filter(|_| is_number)
 }
 
-/// A network of IPv4-mapped addresses as one of IPv4 addresses, because addresses are compared as IPv4.
-fn canonical(network: IpNet) -> IpNet {
-    let IpNet::V6(mapped) = network else { return network };
-    let prefix = mapped.prefix_len().checked_sub(MAPPED_PREFIX);
-    let in_v4 = prefix.zip(mapped.addr().to_ipv4_mapped());
-    in_v4.and_then(|(prefix, address)| Ipv4Net::new(address, prefix).ok()).map_or(network, IpNet::V4)
+/// A network of IPv4-mapped addresses as one of IPv4 addresses, because addresses are compared as IPv4. `None` if
+/// the prefix is that of an IPv4 network, as in `::ffff:10.0.0.0/8`: as IPv6 it contains no IPv4 address.
+fn canonical(network: IpNet) -> Option<IpNet> {
+    let IpNet::V6(v6) = network else { return Some(network) };
+    let Some(address) = v6.addr().to_ipv4_mapped() else { return Some(network) };
+    let prefix = v6.prefix_len().checked_sub(MAPPED_PREFIX)?;
+    Ipv4Net::new(address, prefix).ok().map(IpNet::V4)
 }
 
 impl FromIterator<TrustedIp> for TrustedIps {
@@ -144,6 +145,7 @@ mod tests {
             ("::1", "::1/128"),
             ("::ffff:10.0.0.1", "10.0.0.1/32"),
             ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+            ("::ffff:0.0.0.0/96", "0.0.0.0/0"),
             ("::/0", "::/0"),
         ] {
             let item = TrustedIp::Network(network.parse().unwrap());
@@ -165,6 +167,8 @@ mod tests {
             "10.0.0.1:80",
             "localhost",
             "10.0.0.1/255.0.0.0",
+            "::ffff:10.0.0.0/8",
+            "::ffff:0.0.0.0/95",
             " ::1",
         ] {
             assert_eq!(TrustedIp::parse(text), None, "{text}");

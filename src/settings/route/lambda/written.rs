@@ -167,20 +167,21 @@ impl WrittenLambda {
         Some(function)
     }
 
-    /// The first of: the key `aws_region`, the ARN, the environment, the host. An unsigned route with a
-    /// `host` needs no region.
+    /// The first of: the key `aws_region`, the ARN, the environment, the host. An unsigned route needs no
+    /// region.
     fn region(&self, function: Option<&FunctionName>, checker: &mut Checker<'_>) -> Option<String> {
         let of_arn = function.and_then(|function| function.region.clone());
         let of_process = ["AWS_REGION", "AWS_DEFAULT_REGION"].iter().find_map(|name| checker.variable(name));
         let of_host = self.host.as_deref().and_then(region_of_lambda_host).map(str::to_owned);
         let own = self.aws_region.clone();
         let Some(region) = own.clone().or(of_arn.clone()).or(of_process).or(of_host.clone()) else {
-            if self.sign == Some(false) && self.host.is_some() {
-                return Some(String::new());
-            }
-            if ["upstream_url", "function_name", "aws_region"].iter().any(|key| checker.has_error(key)) {
-                // a value with a mistake may contain the region
+            let keys = ["upstream_url", "function_name", "aws_region", "host", "sign"];
+            if keys.iter().any(|key| checker.has_error(key)) {
+                // a value with a mistake may contain the region, or make it unnecessary
                 return None;
+            }
+            if self.sign == Some(false) {
+                return Some(String::new());
             }
             let expected = "aws_region here, or AWS_REGION or AWS_DEFAULT_REGION in the environment";
             checker.at("aws_region").report("no region or host specified", expected);
