@@ -59,8 +59,8 @@ pub use source::{
 };
 pub use warnings::{remarks, warnings};
 
-/// The process's environment without variables that are not Unicode. Those about proxies stay, with U+FFFD for
-/// what is not Unicode: such a proxy is a mistake, because a connection without it could lead elsewhere.
+/// The process's environment without variables that are not Unicode. Those about proxies stay, with U+FFFD
+/// for invalid bytes: such a proxy is a mistake, and must not be the same as none.
 pub fn environment() -> Environment {
     std::env::vars_os()
         .filter_map(|(name, value)| {

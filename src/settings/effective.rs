@@ -5,8 +5,8 @@ use serde_json::{Map, Value, json};
 
 use super::{RouteSettings, source::shown::REDACTED};
 
-/// The settings of a route without its secrets. A key without a value or default is `null`. Added are the file,
-/// and in `proxy_reason` the setting or variable that decided about the proxy.
+/// The settings of a route without its secrets. A key without a value or default is `null`. Added are `file`
+/// and `proxy_reason`, the setting or variable that decided about the proxy.
 pub fn effective(route: &RouteSettings) -> Value {
     let mut members = Map::new();
     route.members("", &mut members);

@@ -46,8 +46,9 @@ fn prefix_length(text: &str) -> Option<u8> {
     text.parse().ok().filter(|_| is_number)
 }
 
-/// A network of IPv4-mapped addresses as one of IPv4 addresses, because addresses are compared as IPv4. `None` if
-/// the prefix is that of an IPv4 network, as in `::ffff:10.0.0.0/8`: as IPv6 it contains no IPv4 address.
+/// A network of IPv4-mapped addresses as one of IPv4 addresses, because addresses are compared as IPv4.
+/// `None` if the prefix is shorter than that of mapped addresses, as in `::ffff:10.0.0.0/8`, which contains
+/// no IPv4 address.
 fn canonical(network: IpNet) -> Option<IpNet> {
     let IpNet::V6(v6) = network else { return Some(network) };
     let Some(address) = v6.addr().to_ipv4_mapped() else { return Some(network) };
