@@ -19,7 +19,7 @@ use tokio::{
     task::{JoinError, JoinSet},
     time::{Instant, sleep, timeout_at},
 };
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::either::Either;
 
 use super::{
@@ -259,15 +259,10 @@ async fn serve(server: &Rc<Server>, limits: &Limits, incoming: AcceptedConnectio
     }
     let (socket, is_h2) = match (socket, tls, peer) {
         (Either::Left(stream), Some(tls), Some(peer)) => {
-            let handshake = in_time(server, due, TlsAcceptor::from(tls.current()).accept(stream));
             // boxed like the others: the task of a connection is as large as the largest of its parts
-            match Box::pin(handshake).await {
-                Ok(stream) => {
-                    let is_h2 = stream.get_ref().1.alpn_protocol() == Some(H2);
-                    (Either::Right(Box::new(stream)), is_h2)
-                }
-                Err(error) => return log::info!("TLS handshake with {peer} failed: {error}"),
-            }
+            let Some(stream) = Box::pin(handshake(server, due, &tls, stream, peer)).await else { return };
+            let is_h2 = stream.get_ref().1.alpn_protocol() == Some(H2);
+            (Either::Right(Box::new(stream)), is_h2)
         }
         (socket, ..) => (Either::Left(socket), false),
     };
@@ -310,6 +305,33 @@ async fn named_client(
         _ => log::debug!("client closed the connection before a request: {error}"),
     }
     None
+}
+
+/// Performs the TLS handshake; `None` if it failed, after a log line. A client that closes before the first
+/// byte is logged at level debug, because load balancers check ports so.
+async fn handshake(
+    server: &Server,
+    due: Instant,
+    tls: &ServerTls,
+    stream: TcpStream,
+    peer: SocketAddr,
+) -> Option<TlsStream<TcpStream>> {
+    let closed = match in_time(server, due, stream.peek(&mut [0])).await {
+        Ok(0) => Some(io::ErrorKind::UnexpectedEof.into()),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Some(error),
+        _ => None,
+    };
+    if let Some(error) = closed {
+        log::debug!("client closed the connection before a request: {error}");
+        return None;
+    }
+    match in_time(server, due, TlsAcceptor::from(tls.current()).accept(stream)).await {
+        Ok(stream) => Some(stream),
+        Err(error) => {
+            log::info!("TLS handshake with {peer} failed: {error}");
+            None
+        }
+    }
 }
 
 /// Awaits the handshake or the first bytes of a client, until `due` or shortly after the drain has begun.

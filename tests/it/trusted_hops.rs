@@ -360,6 +360,26 @@ fn the_header_comes_before_tls() {
     assert!(ask(b"").is_err());
 }
 
+#[test]
+fn a_connection_that_closes_before_its_handshake_is_not_logged() {
+    let files = CertificateFiles::of(&Authority::new("test").identity("sidecar.example"));
+    let upstream = Upstream::ok();
+    let listen = format!("{}, trusted_ips: [127.0.0.1], proxy_protocol: true", files.listen(""));
+    let (mut process, _, _settings) = process(&listen, &upstream);
+    process.says("listening with TLS on ");
+    let started = process.errors();
+    let (_, rest) = started.split_once("listening with TLS on ").unwrap();
+    let address: SocketAddr = rest.split('"').next().unwrap().parse().unwrap();
+    // load balancers check ports so
+    for header in [b"".as_slice(), V1.as_bytes(), &v2(None)] {
+        open(address).write_all(header).unwrap();
+    }
+    open(address).write_all(&[&v2(None)[..], &[0x16]].concat()).unwrap();
+    process.says("TLS handshake with 127.0.0.1:");
+    let log = process.stop();
+    assert_eq!(log.matches("TLS handshake with").count(), 1, "{log}");
+}
+
 /// The bytes that a server sends until it closes or resets the connection.
 fn until_closed(stream: &mut TcpStream) -> Vec<u8> {
     let mut received = Vec::new();
