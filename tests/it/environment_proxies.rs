@@ -289,7 +289,8 @@ fn an_unsupported_proxy_is_a_mistake_of_each_route_that_would_use_it() {
         let variables = [("HTTPS_PROXY", value)];
         let expected = format!(
             "routes/r.yaml:2: api_gateway.proxy_url: HTTPS_PROXY in the environment: {problem}; \
-             expected http://HOST:PORT there, or `proxy_url: none` here"
+             expected http://HOST:PORT or http://USER:PASSWORD@HOST:PORT there, with escapes for what is \
+             special in a URL, or `proxy_url: none` here"
         );
         assert_eq!(mistakes("", &route(""), &variables), [expected]);
         assert_eq!(mistakes("", &route("  proxy_url: none\n"), &variables), [""; 0]);

@@ -149,7 +149,8 @@ fn proxy_to(endpoint: &FunctionUri, checker: &mut Checker<'_>) -> ProxyChoice {
     let proxies = EnvironmentProxies::read(|name| checker.variable(name));
     let choice = proxies.choose(endpoint.scheme, &endpoint.host, endpoint.port);
     choice.unwrap_or_else(|unusable| {
-        let expected = "http://HOST:PORT there, or the collector's host in NO_PROXY";
+        let expected = "http://HOST:PORT or http://USER:PASSWORD@HOST:PORT there, with escapes for what is \
+                        special in a URL, or the collector's host in NO_PROXY";
         checker.at("endpoint").report(unusable.to_string(), expected);
         ProxyChoice::Direct(Direct::NotSet)
     })

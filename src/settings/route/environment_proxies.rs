@@ -36,8 +36,9 @@ pub struct UnusableProxy {
 
 impl UnusableProxy {
     /// The expected value, for mistakes.
-    pub(in crate::settings) const EXPECTED: &'static str =
-        "http://HOST:PORT there, or `proxy_url: none` here";
+    pub(in crate::settings) const EXPECTED: &'static str = "http://HOST:PORT or \
+        http://USER:PASSWORD@HOST:PORT there, with escapes for what is special in a URL, or \
+        `proxy_url: none` here";
 }
 
 /// The proxies for both schemes, and the hosts that are connected to directly.
