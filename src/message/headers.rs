@@ -254,7 +254,8 @@ mod tests {
                     value.split(',').map(|name| name.trim().to_lowercase()).collect::<Vec<_>>()
                 })
                 .collect();
-            let clean_request = |headers: &mut HeaderMap| clean_request(headers, PeerTrust::Unconfigured, false);
+            let clean_request =
+                |headers: &mut HeaderMap| clean_request(headers, PeerTrust::Unconfigured, false);
             let cleaners = [
                 (clean_request as fn(&mut HeaderMap), &["host", "content-length"][..]),
                 (clean_reply, &["content-length"]),
