@@ -2,7 +2,7 @@
 //! in a log line.
 
 pub(crate) mod aws_hosts;
-pub(crate) mod header_names;
+pub mod header_names;
 pub(crate) mod hexadecimal;
 pub(crate) mod ip_text;
 pub(crate) mod json;
@@ -10,5 +10,6 @@ pub(crate) mod key_source;
 pub(crate) mod lenient_base64;
 pub(crate) mod listing;
 pub(crate) mod log_safe;
+pub mod signing_rules;
 pub(crate) mod units;
 pub mod uri_syntax;

@@ -104,7 +104,8 @@ impl Outgoing {
         let sensitive = sensitive_names(&outbound.headers);
         let (request_line, headers) = parse_head(&String::from_utf8_lossy(&head), &sensitive);
         // a streamed body is sent unchanged
-        let streams = outbound.body.bytes().is_empty() && outbound.body.length() > 0;
+        let bytes = outbound.body.length().unwrap_or(received.len() as u64);
+        let streams = outbound.body.bytes().is_empty() && bytes > 0;
         let body = if streams { received } else { outbound.body.bytes() };
         Ok(Self {
             endpoint: target.endpoint.to_string(),
@@ -114,7 +115,7 @@ impl Outgoing {
             request_line,
             headers,
             body: OutgoingBody {
-                bytes: outbound.body.length(),
+                bytes,
                 sha256: hash(body),
                 text: str::from_utf8(body).ok().map(str::to_owned),
             },

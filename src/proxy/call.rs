@@ -167,9 +167,10 @@ impl UpstreamCall<'_> {
             }
             None => (None, None),
         };
-        record.on_sent(outbound.body.length());
-        let waits_for_client = match &outbound.body {
-            RequestBody::Stream(stream) => Some(Rc::clone(&stream.waits_for_client)),
+        let length = outbound.body.length();
+        record.on_sent(length.unwrap_or_default());
+        let progress = match &outbound.body {
+            RequestBody::Stream(stream) => Some(Rc::clone(&stream.progress)),
             RequestBody::Empty | RequestBody::Whole(_) => None,
         };
         let target = self.route.backend.target();
@@ -180,9 +181,14 @@ impl UpstreamCall<'_> {
             self.deadline.run_within(pin!(sending)).await
         };
         let is_late = |error: &ProxyError| error.kind == ErrorKind::UpstreamTimeout;
-        if result.as_ref().is_err_and(is_late) && waits_for_client.is_some_and(|waits| waits.get()) {
-            // the client was too slow with its body
-            result = Err(ErrorKind::RequestTimeout.into());
+        if let Some(progress) = progress {
+            if length.is_none() {
+                record.on_body_received(progress.received.get());
+            }
+            if result.as_ref().is_err_and(is_late) && progress.waits_for_client.get() {
+                // the client was too slow with its body
+                result = Err(ErrorKind::RequestTimeout.into());
+            }
         }
         let mut clock_was_wrong = false;
         match &result {

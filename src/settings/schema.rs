@@ -21,7 +21,7 @@ use super::{
         tree::ROUTES,
     },
 };
-use crate::text::header_names::OwnNames;
+use crate::text::{header_names::OwnNames, units::NONE};
 
 /// The dialect (JSON Schema 2020-12).
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
@@ -238,8 +238,11 @@ fn forms(kind: &Kind) -> Vec<Value> {
         Kind::Duration(least, most) => duration(*least, *most).into(),
         Kind::DurationOrNone(least, most) => {
             let mut forms = Vec::from(duration(*least, *most));
-            forms.push(json!({ "const": 0 }));
+            forms.extend([json!({ "const": 0 }), json!({ "enum": [NONE] })]);
             forms
+        }
+        Kind::SizeOrNone(least, most) => {
+            vec![between(*least, *most, "bytes"), with_unit(SIZE, "10MiB, 64KB"), json!({ "enum": [NONE] })]
         }
         Kind::Size(least, most) => {
             vec![between(*least, *most, "bytes"), with_unit(SIZE, "10MiB, 64KB")]

@@ -135,6 +135,13 @@ fn base(file: File, path: &[String]) -> Value {
             base["lambda"]["aws_access_key"] = "a".into();
             base["lambda"]["aws_secret_key"] = "s".into();
         }
+        ["api_gateway", "max_req_body_size"] => {
+            base["api_gateway"]["authorization"] =
+                json!({ "iam": { "service": "s3", "payload": "unsigned" } });
+        }
+        ["api_gateway", "authorization", "iam", "payload"] => {
+            base["api_gateway"]["authorization"] = json!({ "iam": { "service": "s3" } });
+        }
         ["api_gateway", "authorization", "iam", "client_credentials_required"] => {
             base["api_gateway"]["authorization"] = json!({ "iam": { "client_credentials": "basic" } });
         }
@@ -173,7 +180,7 @@ fn read(file: File, document: &Value) -> Result<(), String> {
     let documents = match file {
         File::Default => [Document::process(text), Document::route("r", right.to_string())],
         File::Route => {
-            [Document::process("limits: { max_request_body: 1GiB }\n"), Document::route("r", text)]
+            [Document::process("limits: { max_request_body: none }\n"), Document::route("r", text)]
         }
     };
     let read = Settings::from_documents(&documents, &BTreeMap::new());

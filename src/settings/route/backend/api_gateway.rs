@@ -12,7 +12,7 @@ use crate::{
         service,
         source::{secrecy::Secrecy, shown::Show as _},
     },
-    text::{aws_hosts::region_in, header_names::AWS_PROOFS},
+    text::{aws_hosts::region_in, header_names::AWS_PROOFS, units::OrNone},
 };
 
 impl ApiGatewaySettings {
@@ -63,7 +63,7 @@ impl BackendSection for ApiGatewaySettings {
         self.authorization.iam.as_ref().map(|iam| (&*iam.region, &*iam.service))
     }
 
-    fn max_request_body(&self) -> u64 {
+    fn max_request_body(&self) -> OrNone<u64> {
         self.max_req_body_size
     }
 
