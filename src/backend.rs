@@ -151,6 +151,8 @@ pub struct UpstreamTarget {
     pub client_proofs: ClientProofs,
     /// The AWS API behind the endpoint, for advice about its refusals; `None` for another server.
     pub api: Option<AwsApi>,
+    /// True if the endpoint's name belongs to another service or region than the scope.
+    pub has_doubtful_scope: bool,
 }
 
 impl UpstreamTarget {

@@ -1,7 +1,9 @@
-//! Values as text: AWS's host names, JSON, base64, hexadecimal, durations, sizes, URLs, and text that is safe
-//! in a log line.
+//! Values as text: AWS's host names and endpoints, JSON, XML, base64, hexadecimal, durations, sizes, URLs,
+//! and text that is safe in a log line.
 
+pub(crate) mod aws_endpoints;
 pub(crate) mod aws_hosts;
+pub(crate) mod flat_xml;
 pub mod header_names;
 pub(crate) mod hexadecimal;
 pub(crate) mod ip_text;

@@ -4,6 +4,7 @@
 //! API key is sent in `x-api-key`. The response is passed on without its hop-by-hop headers.
 
 mod fault;
+mod object_store_refusal;
 mod refusal;
 mod request_target;
 
@@ -27,7 +28,7 @@ use crate::{
         inbound::{BodyMode, InboundRequest},
         outbound::{OutboundRequest, Signature, SignedPayload},
     },
-    settings::{ApiGatewaySettings, ClientAuthorization, PayloadSigning},
+    settings::{ApiGatewaySettings, ClientAuthorization, PayloadSigning, service},
     signing::UNSIGNED_TRAILER,
     text::{
         header_names::{ClientProofs, is_aws_proof},
@@ -97,7 +98,13 @@ impl ApiGateway {
             },
             max_request_body: settings.max_req_body_size.bytes(),
             client_proofs: client_auth.proofs(rules),
-            api: Some(AwsApi::Gateway),
+            api: Some(match rules {
+                Some(rules) if rules.is_object_store => AwsApi::ObjectStore,
+                _ => AwsApi::Gateway,
+            }),
+            has_doubtful_scope: scope
+                .as_ref()
+                .is_some_and(|scope| !service::doubts(&uri.host, &scope.region, &scope.service).is_empty()),
             scope,
         };
         let api_key = authorization.apikey.as_ref().map(api_key);
@@ -195,16 +202,22 @@ impl Backend for ApiGateway {
     }
 
     fn reply_mode(&self, upstream: &UpstreamReply) -> ReplyMode {
-        if self.target.scope.is_some() {
-            refusal::reply_mode(upstream)
-        } else {
-            refusal::reply_mode_unsigned(upstream)
+        match self.rules {
+            Some(rules) if rules.is_object_store => object_store_refusal::reply_mode(upstream),
+            Some(_) => refusal::reply_mode(upstream),
+            None => refusal::reply_mode_unsigned(upstream),
         }
     }
 
     fn reply(&self, mut upstream: UpstreamReply) -> Result<ClientReply, ProxyError> {
-        let signs = self.target.scope.is_some();
-        let mut notes = if signs { refusal::without_explanation(&mut upstream) } else { Vec::new() };
+        let mut notes = match self.rules {
+            Some(rules) if rules.is_object_store => {
+                object_store_refusal::without_secrets(&mut upstream);
+                Vec::new()
+            }
+            Some(_) => refusal::without_explanation(&mut upstream),
+            None => Vec::new(),
+        };
         notes.extend(fault::note(&upstream));
         let UpstreamReply { status, headers, body, prelude: _ } = upstream;
         Ok(ClientReply { status, headers, body, length: None, notes })

@@ -67,6 +67,7 @@ impl Lambda {
             max_request_body: settings.max_request_body.bytes().min(largest_event),
             // an emulator refuses calls in its own way
             api: settings.sign.then_some(AwsApi::Lambda),
+            has_doubtful_scope: false,
         };
         Self {
             target,

@@ -15,7 +15,7 @@ use crate::{
         outbound::{OutboundRequest, Signature},
         redaction::{self, sensitive_names},
     },
-    settings::{Hidden, RouteSettings, is_swapped},
+    settings::{Hidden, RouteSettings, is_swapped, service},
     signing::{Scope, Signer, SigningHeaders, hash},
 };
 
@@ -64,6 +64,8 @@ pub struct SignatureParts {
     pub placeholder: bool,
     /// Date, region and service.
     pub scope: String,
+    /// Reasons to doubt region or service, a sentence each.
+    pub doubts: Vec<String>,
     /// Names, separated by `;`.
     pub signed_headers: String,
     pub canonical_request: String,
@@ -161,7 +163,9 @@ fn sign(
     let unfit = |cause: actix_http::header::InvalidHeaderValue| {
         ProxyError::new(ErrorKind::CredentialsUnavailable, cause.to_string())
     };
+    let host = outbound.headers.get("host").and_then(|host| host.to_str().ok()).unwrap_or_default();
     let parts = SignatureParts {
+        doubts: service::doubts(host, &scope.region, &scope.service),
         keys,
         key_id,
         placeholder,

@@ -77,9 +77,13 @@ impl UpstreamCall<'_> {
         let AttemptResult { result, signed, .. } = self.until_settled(&mut outbound, record).await?;
         let reply = result?;
         let target = self.route.backend.target();
-        let refused = target.api.filter(|_| diagnosis::concerns(&reply)).map(|api| {
+        let caller = target.api.map(|api| Caller {
+            signs: target.scope.is_some(),
+            api,
+            has_doubtful_scope: target.has_doubtful_scope,
+        });
+        let refused = caller.filter(|caller| diagnosis::concerns(&reply, *caller)).map(|caller| {
             let signed_request = signed.and_then(|signed| self.signed_request(&outbound, &signed));
-            let caller = Caller { signs: target.scope.is_some(), api };
             Box::new(RefusedCall::of(&outbound, signed_request, caller))
         });
         header_maps::give_back(outbound.headers);

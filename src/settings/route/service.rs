@@ -2,8 +2,12 @@
 //! accept, which are refused, and hosts that belong to another service, which are warned about.
 
 use crate::{
-    settings::{ApiGatewaySettings, source::check::Checker},
-    text::signing_rules::{self, PayloadRule},
+    settings::source::check::Checker,
+    text::{
+        aws_endpoints::{AwsEndpoint, endpoint},
+        aws_hosts::region_in,
+        signing_rules::{self, PayloadRule},
+    },
 };
 
 /// The expected value, for mistakes.
@@ -59,31 +63,25 @@ impl PayloadSigning {
     }
 }
 
-/// The kind and the service of an AWS host: a Function URL or an API; `None` for any other host.
-fn named_by(host: &str) -> Option<(&'static str, &'static str)> {
-    let host = host.trim_end_matches('.').to_ascii_lowercase();
-    let is_amazon = host.ends_with(".amazonaws.com") || host.contains(".amazonaws.com.");
-    if host.contains(".lambda-url.") && host.ends_with(".on.aws") {
-        Some(("a Function URL", "lambda"))
-    } else if is_amazon && (host.contains(".execute-api.") || host.contains(".execute-api-fips.")) {
-        Some(("an endpoint of API Gateway", "execute-api"))
-    } else {
-        None
-    }
-}
-
-/// The warning about a signature for another service than the host's, to which AWS answers 403.
-pub fn warning(id: &str, settings: &ApiGatewaySettings) -> Option<String> {
-    let iam = settings.authorization.iam.as_ref()?;
-    let host = &settings.function_uri.host;
-    let (kind, service) = named_by(host)?;
-    (service != iam.service).then(|| {
+/// The reasons to doubt a scope: the host belongs to another service or region, and AWS would answer 403. A
+/// sentence each; none for a host whose name does not show where it belongs.
+pub fn doubts(host: &str, region: &str, service: &str) -> Vec<String> {
+    let endpoint = endpoint(host);
+    let region_of_host = match endpoint {
+        Some(AwsEndpoint { region, .. }) => region,
+        None => region_in(host),
+    };
+    let other_region = region_of_host
+        .filter(|known| !known.eq_ignore_ascii_case(region))
+        .map(|known| format!("signs for the region {region}, but {host} is in {known}: set aws_region"));
+    let other_service = endpoint.filter(|known| known.service != service).map(|known| {
+        let AwsEndpoint { service: known, kind, .. } = known;
         format!(
-            "route {id}: {host} is {kind} and accepts only signatures for {service}, but the route signs \
-             for {}: set authorization.iam.service to {service}",
-            iam.service
+            "{host} is {kind} and accepts only signatures for {known}, but the route signs for {service}: \
+             set authorization.iam.service to {known}"
         )
-    })
+    });
+    other_region.into_iter().chain(other_service).collect()
 }
 
 #[cfg(test)]
@@ -104,8 +102,8 @@ mod tests {
     fn k3_a_service_that_the_host_does_not_belong_to_is_warned_of_with_the_cure() {
         let warned = |host: &str, iam: &str| {
             let settings = read(host, iam).unwrap();
-            let BackendSettings::ApiGateway(gateway) = &settings.routes[0].backend else { unreachable!() };
-            warning("f", gateway)
+            let warnings = settings.routes[0].backend.section().warnings("f");
+            warnings.into_iter().find(|warning| warning.contains("accepts only signatures"))
         };
         let url = "abc.lambda-url.eu-west-1.on.aws";
         assert_eq!(
