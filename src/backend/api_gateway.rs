@@ -40,6 +40,8 @@ const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const CONTENT_SHA256: HeaderName = HeaderName::from_static("x-amz-content-sha256");
 /// The start of the words for `aws-chunked` bodies. All but [`UNSIGNED_TRAILER`] stand for signed chunks.
 const STREAMING: &[u8] = b"STREAMING-";
+/// The names of the trailers behind an `aws-chunked` body.
+const TRAILER: HeaderName = HeaderName::from_static("x-amz-trailer");
 
 #[derive(Debug)]
 pub struct ApiGateway {
@@ -144,6 +146,8 @@ impl ApiGateway {
         match headers.get(CONTENT_SHA256).map(HeaderValue::as_bytes) {
             Some(payload) if payload == UNSIGNED_TRAILER.as_bytes() => Ok(SignedPayload::UnsignedTrailer),
             Some(payload) if payload.starts_with(STREAMING) => Err(ErrorKind::ChunksSigned.into()),
+            // an SDK without keys leaves the header out
+            None if headers.contains_key(TRAILER) => Ok(SignedPayload::UnsignedTrailer),
             _ => Ok(self.payload),
         }
     }

@@ -120,6 +120,18 @@ fn an_unsigned_trailer_is_kept_and_signed_with_its_body() {
 }
 
 #[test]
+fn an_aws_chunked_body_of_a_client_without_keys_is_signed_as_one() {
+    let body = chunked(&[b"hello"], TRAILER);
+    let headers = unsigned_trailer(5);
+    let without_payload: String =
+        headers.split_inclusive("\r\n").filter(|line| !line.starts_with("x-amz-content-sha256")).collect();
+    let response = send_chunks(&Service::new("s3", UNSIGNED), &without_payload, &chunked(&[&body], ""));
+    assert_eq!(response.status, 200, "{}", response.text());
+    let payload = response.json()["headers"]["x-amz-content-sha256"][0].clone();
+    assert_eq!(payload, "STREAMING-UNSIGNED-PAYLOAD-TRAILER");
+}
+
+#[test]
 fn a_clients_signed_chunks_are_400_with_the_cure() {
     for iam in ["", UNSIGNED] {
         let service = Service::new("s3", iam);
