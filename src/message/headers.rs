@@ -18,9 +18,7 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// the headers by which AWS recognises a caller.
 pub fn clean_request(headers: &mut HeaderMap, trust: PeerTrust, proofs: ClientProofs) {
     let nominated = nominated(headers.get_all(header::CONNECTION));
-    headers.retain(|name, _| {
-        why_dropped(name, &nominated, trust).is_none() && !proofs.drop(name.as_str())
-    });
+    headers.retain(|name, _| why_dropped(name, &nominated, trust).is_none() && !proofs.drop(name.as_str()));
 }
 
 /// The reason why a client's header is removed, for `explain`; `None` if it passes.
