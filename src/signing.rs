@@ -78,7 +78,7 @@ pub enum KeyOwner {
 pub struct Signer {
     scope: Scope,
     /// Those of the scope's service.
-    rules: &'static SigningRules,
+    rules: SigningRules,
     key: ArcSwapOption<SigningKey>,
 }
 

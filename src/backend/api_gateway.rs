@@ -50,7 +50,7 @@ pub struct ApiGateway {
     api_key: Option<HeaderValue>,
     client_auth: ClientAuth,
     /// The rules of the service that the route signs for.
-    rules: Option<&'static SigningRules>,
+    rules: Option<SigningRules>,
     payload: SignedPayload,
 }
 
@@ -66,7 +66,7 @@ enum ClientAuth {
 }
 
 impl ClientAuth {
-    fn proofs(self, rules: Option<&SigningRules>) -> ClientProofs {
+    fn proofs(self, rules: Option<SigningRules>) -> ClientProofs {
         match (self, rules) {
             (Self::Forward | Self::Prefer, _) => ClientProofs::Pass,
             (Self::Remove, Some(rules)) if rules.is_object_store => ClientProofs::DropAllButPayload,
@@ -139,7 +139,7 @@ impl ApiGateway {
     ///
     /// # Errors
     /// The client has signed the chunks, with the signature that the route's replaces.
-    fn signed_payload(&self, rules: &SigningRules, headers: &HeaderMap) -> Result<SignedPayload, ProxyError> {
+    fn signed_payload(&self, rules: SigningRules, headers: &HeaderMap) -> Result<SignedPayload, ProxyError> {
         if !rules.is_object_store {
             return Ok(self.payload);
         }

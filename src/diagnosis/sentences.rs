@@ -16,6 +16,15 @@ use crate::{
 /// The most characters of a quoted message.
 const MAX_QUOTE: usize = 300;
 
+/// Words of a message about the date of a signature; the last are Amazon S3's.
+const DATE_REFUSED: [&str; 5] = [
+    "Signature expired",
+    "not yet current",
+    "RequestTimeTooSkewed",
+    "Request has expired",
+    "difference between the request time and the current time",
+];
+
 /// The sentence for the log about a call that the route signed.
 pub fn signed(
     reason: SignatureRefusal,
@@ -92,15 +101,12 @@ pub fn unsigned(reason: SignatureRefusal, caller: Caller) -> String {
 
 /// The cause of a signature mismatch, from AWS's message and the clocks.
 fn signature(message: &str, headers: &HeaderMap, signed_request: &SignedRequest, caller: Caller) -> String {
-    let SignedRequest { host, region, service, dated, .. } = signed_request;
+    let SignedRequest { host, region, dated, .. } = signed_request;
     let apart = ahead_of(*dated, headers);
     let by = apart
         .map(|apart| format!(", according to AWS's Date it is {} AWS's", skew_text(-apart)))
         .unwrap_or_default();
-    if ["Signature expired", "not yet current", "RequestTimeTooSkewed", "Request has expired"]
-        .iter()
-        .any(|words| message.contains(words))
-    {
+    if DATE_REFUSED.iter().any(|words| message.contains(words)) {
         return format!(
             "AWS refused the signature for its date{}: set this machine's clock right{by}",
             quoted(message)
@@ -134,6 +140,12 @@ fn signature(message: &str, headers: &HeaderMap, signed_request: &SignedRequest,
     }
     let is_late = apart.is_some_and(|apart| apart.abs() >= 60_000);
     let clock = if is_late { format!(" (likely{by})") } else { by };
+    without_reason(message, &clock, signed_request)
+}
+
+/// The parts of a signature to check, the likeliest first.
+fn without_reason(message: &str, clock: &str, signed_request: &SignedRequest) -> String {
+    let SignedRequest { host, region, service, .. } = signed_request;
     let likely = |known: Option<&str>, signed: &str| match known {
         Some(known) if known != signed => format!(" (likely, the host's name says {known})"),
         _ => String::new(),

@@ -156,10 +156,7 @@ impl DeclaredLength {
         // without either header an HTTP/1 request has no body (RFC 9112, 6.3), even with `Upgrade`, for which
         // actix would read to the end of the connection
         let framed = headers.contains_key(header::TRANSFER_ENCODING) || head.version >= Version::HTTP_2;
-        Ok(match framed {
-            true => Self::Unknown { decoded: headers.contains_key(DECODED_LENGTH) },
-            false => Self::Empty,
-        })
+        Ok(if framed { Self::Unknown { decoded: headers.contains_key(DECODED_LENGTH) } } else { Self::Empty })
     }
 }
 

@@ -99,8 +99,8 @@ pub const UNSUPPORTED_NAMES: &[&str] = &{
 };
 
 /// The rules of a service.
-pub fn of(service: &str) -> &'static SigningRules {
-    ROWS.iter().find(|(names, _)| names.contains(&service)).map_or(&GENERAL, |(_, rules)| rules)
+pub fn of(service: &str) -> SigningRules {
+    ROWS.iter().find(|(names, _)| names.contains(&service)).map_or(GENERAL, |(_, rules)| *rules)
 }
 
 /// The reason why a service cannot be signed; `None` for all others.
@@ -124,9 +124,9 @@ mod tests {
     #[test]
     fn a_service_without_a_row_has_the_general_rules() {
         for service in ["es", "aps", "appsync", "bedrock", "s3tables", ""] {
-            assert_eq!(of(service), &GENERAL, "{service}");
+            assert_eq!(of(service), GENERAL, "{service}");
         }
-        assert_ne!(of("s3"), &GENERAL);
+        assert_ne!(of("s3"), GENERAL);
     }
 
     #[test]
