@@ -65,6 +65,10 @@ hops: release
 adapters: release
     .ci/adapters/run {{binary}}
 
+# S3 and other services
+services: release
+    .ci/services/run {{binary}}
+
 # golden signatures
 signatures:
     .ci/signatures/run

@@ -27,6 +27,7 @@ use crate::{
         BackendSection, BackendSettings, HostPort, Scheme, Timeouts, UpstreamServer, UpstreamSettings,
     },
     signing::Scope,
+    text::header_names::ClientProofs,
     tls::{Configurations, TlsError},
 };
 
@@ -146,10 +147,12 @@ pub struct UpstreamTarget {
     pub body_mode: BodyMode,
     /// Maximum size of a request body in bytes.
     pub max_request_body: u64,
-    /// True if a client's request loses the headers by which AWS recognises a caller (cases A08, A09, S14).
-    pub drops_proofs: bool,
+    /// The treatment of the headers by which AWS recognises a caller (cases A08, A09, S14).
+    pub client_proofs: ClientProofs,
     /// The AWS API behind the endpoint, for advice about its refusals; `None` for another server.
     pub api: Option<AwsApi>,
+    /// True if the endpoint's name belongs to another service or region than the scope.
+    pub has_doubtful_scope: bool,
 }
 
 impl UpstreamTarget {

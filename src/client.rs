@@ -222,7 +222,7 @@ fn reply(
     head: ResponseHead,
     exchange: Box<Exchange>,
     pool: &Rc<Pool>,
-    idle_limit: Duration,
+    idle_limit: Option<Duration>,
 ) -> UpstreamReply {
     let ResponseHead { status, headers, framing, content_length, .. } = head;
     let body = if framing == BodyFraming::Empty {

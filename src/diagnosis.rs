@@ -31,6 +31,7 @@ use crate::{
         KeyOwner, Signer, SigningInput,
         explanation::{explanation, message, split},
     },
+    text::flat_xml,
 };
 
 /// The header that carries an API key (API Gateway developer guide, API key sources).
@@ -43,6 +44,8 @@ pub struct Caller {
     pub signs: bool,
     /// The AWS API that is called, which decides which settings can be named.
     pub api: AwsApi,
+    /// The endpoint's name belongs to another service or region than the route signs for.
+    pub has_doubtful_scope: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -121,12 +124,16 @@ impl SignatureRefusal {
     /// The reason for an error type of API Gateway, Lambda or the services of the query protocol.
     fn named(error_type: &str) -> Option<Self> {
         Some(match error_type.strip_suffix("Exception").unwrap_or(error_type) {
-            "InvalidSignature" | "SignatureDoesNotMatch" | "RequestTimeTooSkewed" | "RequestExpired" => {
-                Self::Signature
-            }
+            "InvalidSignature"
+            | "SignatureDoesNotMatch"
+            | "AuthorizationHeaderMalformed"
+            | "RequestTimeTooSkewed"
+            | "RequestExpired" => Self::Signature,
             "IncompleteSignature" => Self::Incomplete,
             "MissingAuthenticationToken" => Self::Missing,
-            "UnrecognizedClient" | "InvalidClientTokenId" | "InvalidAccessKeyId" => Self::UnknownKey,
+            "UnrecognizedClient" | "InvalidClientTokenId" | "InvalidAccessKeyId" | "InvalidToken" => {
+                Self::UnknownKey
+            }
             "ExpiredToken" => Self::Expired,
             _ => return None,
         })
@@ -142,8 +149,11 @@ impl SignatureRefusal {
 }
 
 /// True if [`diagnose`] may have a sentence for a response with this head.
-pub fn concerns(reply: &UpstreamReply) -> bool {
-    SignatureRefusal::of(reply).is_some() || Denial::of(reply).is_some()
+pub fn concerns(reply: &UpstreamReply, caller: Caller) -> bool {
+    SignatureRefusal::of(reply).is_some()
+        || Denial::of(reply).is_some()
+        || (caller.api == AwsApi::ObjectStore && reply.is_xml_refusal())
+        || (caller.has_doubtful_scope && reply.status == StatusCode::FORBIDDEN)
 }
 
 impl RefusedCall {
@@ -204,12 +214,17 @@ pub fn diagnose(reply: &UpstreamReply, call: &RefusedCall) -> Option<Diagnosis> 
     let body: &[u8] = if let ReplyBody::Whole(body) = &reply.body { body } else { b"" };
     // AWS's bodies are UTF-8
     let body = str::from_utf8(body).unwrap_or_default();
-    let (denial, text) = match SignatureRefusal::of(reply) {
-        Some(reason) => (None, refused_signature(reason, reply, body, call)),
-        None => {
-            let denial = Denial::of(reply)?;
-            (Some(denial.label()), denial.sentence(body, call)?)
+    let code = if call.caller.api == AwsApi::ObjectStore { flat_xml::element(body, "Code") } else { None };
+    let reason = SignatureRefusal::of(reply).or_else(|| SignatureRefusal::named(code.as_deref()?));
+    let of_code = || (code.as_deref()? == "AccessDenied").then_some(Denial::AccessDenied);
+    let denial = Denial::of(reply).or_else(of_code);
+    let (denial, text) = match (reason, denial, &call.signed) {
+        (Some(reason), ..) => (None, refused_signature(reason, reply, body, call)),
+        (None, Some(denial), _) => (Some(denial.label()), denial.sentence(body, call)?),
+        (None, None, Some(signed)) if call.caller.has_doubtful_scope => {
+            (None, sentences::doubtful_scope(reply.status, signed))
         }
+        (None, None, _) => return None,
     };
     let is_about_keys = denial.is_none_or(|denial| denial == Denial::AccessDenied.label());
     let owner = call.signed.as_ref().map(|signed| signed.owner);
@@ -224,6 +239,9 @@ fn refused_signature(
     body: &str,
     call: &RefusedCall,
 ) -> String {
+    if call.caller.api == AwsApi::ObjectStore {
+        return refused_by_object_store(reason, reply, body, call);
+    }
     let text = message(body).map_or(Cow::Borrowed(body), Cow::Owned);
     match (&call.signed, explanation(&text)) {
         (Some(signed_request), Some((canonical, string_to_sign))) => {
@@ -234,5 +252,25 @@ fn refused_signature(
             sentences::signed(reason, split(&text).0, &reply.headers, signed_request, call.caller)
         }
         (None, _) => sentences::unsigned(reason, call.caller),
+    }
+}
+
+/// The same for an error in XML, which has the expected request in elements of its own.
+fn refused_by_object_store(
+    reason: SignatureRefusal,
+    reply: &UpstreamReply,
+    body: &str,
+    call: &RefusedCall,
+) -> String {
+    let element = |name: &str| flat_xml::element(body, name);
+    match (&call.signed, element("CanonicalRequest"), element("StringToSign")) {
+        (Some(signed_request), Some(canonical), Some(string_to_sign)) => {
+            comparison::sentence(signed_request, &canonical, &string_to_sign)
+        }
+        (Some(signed_request), ..) => {
+            let message = element("Message").unwrap_or_default();
+            sentences::signed(reason, &message, &reply.headers, signed_request, call.caller)
+        }
+        (None, ..) => sentences::unsigned(reason, call.caller),
     }
 }

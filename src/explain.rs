@@ -178,7 +178,7 @@ async fn outgoing(
         request_id: &request_id,
         trace: trace.as_ref(),
         received_at,
-        drops_proofs: backend.target().drops_proofs,
+        client_proofs: backend.target().client_proofs,
     };
     let limits = backend.target().body_limits(settings.limits.body_timeout);
     let query = request.uri().query().map(str::to_owned);

@@ -182,7 +182,7 @@ async fn forward(
         request_id: record.request_id(),
         trace: record.trace(),
         received_at: record.received_at(),
-        drops_proofs: route.backend.target().drops_proofs,
+        client_proofs: route.backend.target().client_proofs,
     };
     let mut inbound = InboundRequest::read(request, body, path, &context, route.body_limits()).await?;
     let edits =

@@ -1,4 +1,4 @@
-//! Signature Version 4 (SigV4) for `execute-api` and `lambda`.
+//! Signature Version 4 (SigV4), by the rules of the signed service (`text/signing_rules.rs`).
 //!
 //! [`Signer::sign`] is the last step before a request is sent, so the signed request is the sent request. The
 //! signature depends only on the request, the credentials and the time; the derived key is cached. With
@@ -18,8 +18,9 @@ pub mod canonical;
 pub(crate) mod clock_skew;
 pub mod derived_keys;
 pub(crate) mod explanation;
+mod timestamp;
 
-use std::{borrow::Cow, cell::Cell, fmt, sync::Arc, time::SystemTime};
+use std::{borrow::Cow, fmt, sync::Arc, time::SystemTime};
 
 use actix_http::header::{self, HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue};
 use arc_swap::ArcSwapOption;
@@ -28,14 +29,20 @@ use aws_sigv4::sign::v4;
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
-use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
 use self::{
     canonical::{CanonicalRequest, CanonicalText, SignedHeader, SignedValue},
     derived_keys::DerivedKeys,
+    timestamp::Timestamp,
 };
-use crate::{message::outbound::OutboundRequest, system::wall_clock::clamped, text::hexadecimal};
+use crate::{
+    message::outbound::{OutboundRequest, SignedPayload},
+    text::{
+        hexadecimal,
+        signing_rules::{self, SigningRules},
+    },
+};
 
 const DATE: HeaderName = HeaderName::from_static("x-amz-date");
 const SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
@@ -44,13 +51,16 @@ const SHA256_HEX_LENGTH: usize = 64;
 /// Block size of SHA-256 in bytes (RFC 2104, 2).
 const HMAC_BLOCK_SIZE: usize = 64;
 const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
+/// The payload of an `aws-chunked` body with trailers whose chunks have no signatures.
+pub const UNSIGNED_TRAILER: &str = "STREAMING-UNSIGNED-PAYLOAD-TRAILER";
 
 /// Region and service that a signature is valid for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Scope {
     /// Such as `us-east-1`.
     pub region: String,
-    /// `execute-api` or `lambda`.
+    /// Such as `execute-api`.
     pub service: String,
 }
 
@@ -67,6 +77,8 @@ pub enum KeyOwner {
 #[derive(Debug)]
 pub struct Signer {
     scope: Scope,
+    /// Those of the scope's service.
+    rules: SigningRules,
     key: ArcSwapOption<SigningKey>,
 }
 
@@ -87,6 +99,7 @@ impl fmt::Debug for SigningKey {
 /// The canonical request and the string to sign. Contains the session token, but never the secret key.
 pub struct SigningInput {
     time: Timestamp,
+    content_sha256: Option<Cow<'static, str>>,
     pub canonical: CanonicalText,
     /// Credential scope: day, region, service and `aws4_request`.
     pub scope: String,
@@ -105,13 +118,15 @@ pub struct SigningHeaders {
     date: Timestamp,
     authorization: HeaderValue,
     security_token: Option<HeaderValue>,
+    /// Sent if the service requires it, or the body is not signed.
+    content_sha256: Option<Cow<'static, str>>,
 }
 
 impl SigningHeaders {
     /// True for a header of the request that signing replaces or drops.
     ///
     /// A client's `x-amz-content-sha256` is dropped: AWS rejects a request whose header differs from the
-    /// payload hash in the signature, and `execute-api` and `lambda` do not need the header.
+    /// payload hash in the signature. The sidecar sends its own to services that require the header.
     pub fn replace(name: &HeaderName) -> bool {
         [header::AUTHORIZATION, DATE, SECURITY_TOKEN, CONTENT_SHA256].contains(name)
     }
@@ -119,13 +134,15 @@ impl SigningHeaders {
     pub fn lines(&self) -> impl Iterator<Item = (HeaderName, &[u8])> {
         let token = self.security_token.as_ref().map(|token| (SECURITY_TOKEN, token.as_bytes()));
         let always = [(DATE, &self.date.0[..]), (header::AUTHORIZATION, self.authorization.as_bytes())];
-        always.into_iter().chain(token)
+        let hash = self.content_sha256.as_ref().map(|hash| (CONTENT_SHA256, hash.as_bytes()));
+        always.into_iter().chain(token).chain(hash)
     }
 }
 
 impl Signer {
     pub fn new(scope: Scope) -> Self {
-        Self { scope, key: ArcSwapOption::empty() }
+        let rules = signing_rules::of(&scope.service);
+        Self { scope, rules, key: ArcSwapOption::empty() }
     }
 
     pub fn scope(&self) -> &Scope {
@@ -174,20 +191,27 @@ impl Signer {
     ) -> SigningInput {
         let time = Timestamp::at(now);
         // Step 1: https://docs.aws.amazon.com/general/latest/gr/sigv4-create-canonical-request.html
-        let payload = request.body.bytes();
-        let payload_hash = if payload.is_empty() { EMPTY_SHA256.into() } else { Cow::from(hash(payload)) };
+        let payload_hash = payload_hash(request);
+        let sends_hash = self.rules.sends_hash || request.payload != SignedPayload::Hash;
+        let added = AddedHeaders {
+            date: time.date_time(),
+            token,
+            content_sha256: sends_hash.then_some(&*payload_hash),
+        };
         let canonical = CanonicalRequest {
             method: request.method.as_str(),
             path: request.path(),
+            path_form: self.rules.path,
             query: request.query().unwrap_or_default(),
-            headers: &signed_headers(&request.headers, time.date_time(), token),
+            headers: &signed_headers(&request.headers, added),
             payload_hash: &payload_hash,
         }
         .write();
         // Step 2: https://docs.aws.amazon.com/general/latest/gr/sigv4-create-string-to-sign.html
         let scope = [time.day(), &self.scope.region, &self.scope.service, "aws4_request"].join("/");
         let string_to_sign = string_to_sign(time.date_time(), &scope, &canonical.text);
-        SigningInput { time, canonical, scope, string_to_sign }
+        let content_sha256 = sends_hash.then_some(payload_hash);
+        SigningInput { time, content_sha256, canonical, scope, string_to_sign }
     }
 
     /// The signing key of this day, derived once per day and credentials.
@@ -226,7 +250,7 @@ impl Signer {
 
 /// Steps 3 and 4 of SigV4: the signature with a derived key, and the headers that contain it.
 fn signing_headers(
-    SigningInput { time, canonical, scope, string_to_sign }: SigningInput,
+    SigningInput { time, content_sha256, canonical, scope, string_to_sign }: SigningInput,
     key_id: &str,
     mac: Hmac<Sha256>,
     security_token: Option<HeaderValue>,
@@ -251,19 +275,36 @@ fn signing_headers(
     authorization.extend_from_slice(&hexadecimal::digits::<SHA256_HEX_LENGTH>(&signature));
     let mut authorization = HeaderValue::from_maybe_shared(Bytes::from(authorization))?;
     authorization.set_sensitive(true);
-    Ok(SigningHeaders { date: time, authorization, security_token })
+    Ok(SigningHeaders { date: time, authorization, security_token, content_sha256 })
+}
+
+/// The payload in the canonical request: the hash of the body, or a word that stands for it.
+fn payload_hash(request: &OutboundRequest) -> Cow<'static, str> {
+    match (request.payload, request.body.bytes()) {
+        (SignedPayload::Hash, []) => EMPTY_SHA256.into(),
+        (SignedPayload::Hash, body) => hash(body).into(),
+        (SignedPayload::Unsigned, _) => UNSIGNED_PAYLOAD.into(),
+        (SignedPayload::UnsignedTrailer, _) => UNSIGNED_TRAILER.into(),
+    }
+}
+
+/// The headers that signing adds and signs.
+#[derive(Clone, Copy)]
+struct AddedHeaders<'a> {
+    date: &'a str,
+    token: Option<&'a str>,
+    content_sha256: Option<&'a str>,
 }
 
 /// The signed headers, sorted by name.
-fn signed_headers<'a>(
-    headers: &'a HeaderMap,
-    date: &'a str,
-    token: Option<&'a str>,
-) -> Vec<SignedHeader<'a>> {
+fn signed_headers<'a>(headers: &'a HeaderMap, added: AddedHeaders<'a>) -> Vec<SignedHeader<'a>> {
     let mut signed = Vec::with_capacity(8);
-    signed.push(SignedHeader { name: "x-amz-date", value: SignedValue::Added(date) });
-    if let Some(token) = token {
+    signed.push(SignedHeader { name: "x-amz-date", value: SignedValue::Added(added.date) });
+    if let Some(token) = added.token {
         signed.push(SignedHeader { name: "x-amz-security-token", value: SignedValue::Added(token) });
+    }
+    if let Some(hash) = added.content_sha256 {
+        signed.push(SignedHeader { name: "x-amz-content-sha256", value: SignedValue::Added(hash) });
     }
     for name in headers.keys().filter(|name| is_signed(name)) {
         let lines = headers.get_all(name).as_slice();
@@ -314,66 +355,6 @@ pub fn hash(bytes: &[u8]) -> String {
     hexadecimal::text(&hexadecimal::digits::<SHA256_HEX_LENGTH>(&Sha256::digest(bytes))).to_owned()
 }
 
-thread_local! {
-    /// The last second that was written, since 1970, and its text: a busy thread signs many requests in each.
-    static SECOND: Cell<(u64, [u8; 16])> = const { Cell::new((u64::MAX, [0; 16])) };
-}
-
-/// `20261120T120000Z`; the first eight characters are the day of the credential scope.
-#[derive(Debug)]
-struct Timestamp([u8; 16]);
-
-impl Timestamp {
-    fn at(now: SystemTime) -> Self {
-        let now = clamped(now);
-        let since_1970 = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-        let (last, mut text) = SECOND.get();
-        if last != since_1970 {
-            text = Self::text_of(now.into());
-            SECOND.set((since_1970, text));
-        }
-        Self(text)
-    }
-
-    #[expect(clippy::expect_used, reason = "the time is clamped to years of four digits")]
-    fn text_of(time: OffsetDateTime) -> [u8; 16] {
-        let mut text = *b"00000000T000000Z";
-        let mut put = |position: usize, value: u8| {
-            text[position] = b'0' + value / 10;
-            text[position + 1] = b'0' + value % 10;
-        };
-        let century = u8::try_from(time.year() / 100).expect("a century of two digits");
-        let year = u8::try_from(time.year() % 100).expect("a year of a century");
-        for (position, value) in [
-            (0, century),
-            (2, year),
-            (4, time.month().into()),
-            (6, time.day()),
-            (9, time.hour()),
-            (11, time.minute()),
-            (13, time.second()),
-        ] {
-            put(position, value);
-        }
-        text
-    }
-
-    #[expect(clippy::expect_used, reason = "digits, `T` and `Z` are ASCII")]
-    fn date_time(&self) -> &str {
-        str::from_utf8(&self.0).expect("a timestamp")
-    }
-
-    fn day(&self) -> &str {
-        &self.date_time()[..8]
-    }
-
-    fn day_bytes(&self) -> [u8; 8] {
-        let mut day = [0; 8];
-        day.copy_from_slice(&self.0[..8]);
-        day
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -391,6 +372,7 @@ mod tests {
             date: Timestamp::at(SystemTime::UNIX_EPOCH),
             authorization: sensitive("hush-signature").unwrap(),
             security_token: Some(sensitive("hush-token").unwrap()),
+            content_sha256: None,
         };
         let shown = format!("{signer:?} {key:?} {headers:?}");
         assert!(!shown.contains("hush"), "{shown}");
@@ -408,20 +390,5 @@ mod tests {
         assert!(Arc::ptr_eq(&first, &key("a", 86_399)));
         assert!(!Arc::ptr_eq(&first, &key("a", 86_400)));
         assert!(!Arc::ptr_eq(&first, &key("b", 0)));
-    }
-
-    #[test]
-    fn a_timestamp_is_basic_iso_8601_in_utc() {
-        let at = |seconds| {
-            Timestamp::at(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)).date_time().to_owned()
-        };
-        assert_eq!(at(0), "19700101T000000Z");
-        assert_eq!(at(1_440_938_160), "20150830T123600Z");
-        assert_eq!(at(4_102_444_799), "20991231T235959Z");
-        assert_eq!(at(999_999_999_999), "99991231T235959Z");
-        assert_eq!(
-            Timestamp::at(SystemTime::UNIX_EPOCH - Duration::from_secs(1)).date_time(),
-            "19700101T000000Z"
-        );
     }
 }

@@ -172,7 +172,7 @@ impl Recording {
             scheme: Scheme::of(is_secure),
             authority: authority.unwrap_or_else(|| HeaderValue::from_static("")),
             path,
-            bytes: outbound.body.length(),
+            bytes: outbound.body.length().unwrap_or_default(),
             status: None,
             request_id: None,
             failure: None,

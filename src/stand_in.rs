@@ -15,6 +15,7 @@ mod issued;
 mod lambda;
 mod metadata;
 mod server;
+mod service_rules;
 mod sts;
 mod verify;
 

@@ -1,8 +1,10 @@
-//! Values as text: AWS's host names, JSON, base64, hexadecimal, durations, sizes, URLs, and text that is safe
-//! in a log line.
+//! Values as text: AWS's host names and endpoints, JSON, XML, base64, hexadecimal, durations, sizes, URLs,
+//! and text that is safe in a log line.
 
+pub(crate) mod aws_endpoints;
 pub(crate) mod aws_hosts;
-pub(crate) mod header_names;
+pub(crate) mod flat_xml;
+pub mod header_names;
 pub(crate) mod hexadecimal;
 pub(crate) mod ip_text;
 pub(crate) mod json;
@@ -10,5 +12,6 @@ pub(crate) mod key_source;
 pub(crate) mod lenient_base64;
 pub(crate) mod listing;
 pub(crate) mod log_safe;
+pub mod signing_rules;
 pub(crate) mod units;
 pub mod uri_syntax;

@@ -23,11 +23,14 @@ use crate::{
     message::{
         error::{ErrorKind, ProxyError},
         inbound::{BodyMode, InboundRequest, RequestBody},
-        outbound::{OutboundRequest, Signature},
+        outbound::{OutboundRequest, Signature, SignedPayload},
         trace,
     },
     settings::{InvocationType, InvokeMode, LambdaSettings, LogType, PayloadSettings},
-    text::uri_syntax::{RESERVED, check_remainder},
+    text::{
+        header_names::ClientProofs,
+        uri_syntax::{RESERVED, check_remainder},
+    },
 };
 
 /// Maximum event size of a synchronous invocation (Lambda quotas).
@@ -60,10 +63,11 @@ impl Lambda {
             body_mode: BodyMode::Buffered,
             // a larger body fits into no event, except for a form that shrinks when it is decoded, which is
             // rare
-            drops_proofs: false,
-            max_request_body: settings.max_request_body.min(largest_event),
+            client_proofs: ClientProofs::Pass,
+            max_request_body: settings.max_request_body.bytes().min(largest_event),
             // an emulator refuses calls in its own way
             api: settings.sign.then_some(AwsApi::Lambda),
+            has_doubtful_scope: false,
         };
         Self {
             target,
@@ -151,6 +155,7 @@ impl Backend for Lambda {
             headers,
             body: RequestBody::Whole(event.into()),
             signature: Signature::Ours,
+            payload: SignedPayload::Hash,
         })
     }
 

@@ -107,6 +107,7 @@ fn signature(signed: &SignatureParts, paint: Paint) -> Vec<String> {
         key_id,
         placeholder,
         scope,
+        doubts,
         signed_headers,
         canonical_request,
         string_to_sign,
@@ -118,6 +119,7 @@ fn signature(signed: &SignatureParts, paint: Paint) -> Vec<String> {
         rows.iter().map(|(name, value)| vec![format!("  {name}"), (*value).to_owned()]).collect();
     let mut lines = vec![paint.heading("Signature")];
     lines.extend(aligned(&rows));
+    lines.extend(doubts.iter().map(|doubt| paint.bad(&format!("  Warning: {doubt}"))));
     if *placeholder {
         lines.push(paint.bad(
             "  Credentials are not fetched here: key id and session token are placeholders, and so is the \

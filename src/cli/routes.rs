@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::{
     settings::{CallerKeys, RouteSettings, Settings, effective},
     system::terminal::{Paint, wrapped},
-    text::{key_source::KeySource, units::size_text},
+    text::{key_source::KeySource, units::OrNone},
 };
 
 /// The headings of the table. A column is left out if every cell has this value.
@@ -84,12 +84,10 @@ fn cells(route: &RouteSettings) -> Vec<String> {
     ]
 }
 
-fn limits(route: &Value, backend: &str, max_request_body: u64) -> String {
+fn limits(route: &Value, backend: &str, max_request_body: OrNone<u64>) -> String {
     let section = &route[backend];
-    let mut limits = vec![
-        format!("body {}", size_text(max_request_body)),
-        format!("answer {}", text(&section["first_byte_timeout"])),
-    ];
+    let mut limits =
+        vec![format!("body {max_request_body}"), format!("answer {}", text(&section["first_byte_timeout"]))];
     limits.extend(section["request_timeout"].as_str().map(|limit| format!("all {limit}")));
     limits.extend(route["max_in_flight"].as_u64().map(|most| format!("{most} at a time")));
     limits.join(", ")

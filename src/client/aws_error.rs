@@ -11,6 +11,8 @@ pub enum AwsApi {
     #[default]
     Gateway,
     Lambda,
+    /// Amazon S3 and its relatives, whose errors are XML.
+    ObjectStore,
 }
 
 /// The error type without namespace and URI (AWS restJson1 protocol, operation error serialization). A

@@ -58,6 +58,13 @@ impl UpstreamReply {
             && self.headers.get(ERROR_TYPE).is_some_and(|told| told.as_bytes().starts_with(kind.as_bytes()))
     }
 
+    /// True for an error of a service that answers in XML, such as Amazon S3, if it may refuse a signature.
+    pub fn is_xml_refusal(&self) -> bool {
+        let is_xml = |value: &HeaderValue| value.to_str().is_ok_and(|text| text.contains("xml"));
+        matches!(self.status, StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN)
+            && self.headers.get(header::CONTENT_TYPE).is_some_and(is_xml)
+    }
+
     /// Decodes the body, an event stream of the Lambda API, until the start of the response is known: to the
     /// first byte of the function's output, or, with `prelude`, to the end of its prelude.
     ///

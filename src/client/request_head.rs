@@ -52,9 +52,13 @@ pub fn encode(
     for (name, value) in signing_headers.into_iter().flat_map(SigningHeaders::lines) {
         put_line(&mut head, &name, value);
     }
-    if let Some(length) = content_length(method, body) {
-        // writing to memory does not fail
-        let _ = write!(head, "content-length: {length}\r\n");
+    match body.length() {
+        None => head.put_slice(b"transfer-encoding: chunked\r\n"),
+        Some(0) if !sends_length_0(method, body) => {}
+        Some(length) => {
+            // writing to memory does not fail
+            let _ = write!(head, "content-length: {length}\r\n");
+        }
     }
     if !keep {
         head.put_slice(b"connection: close\r\n");
@@ -76,13 +80,10 @@ fn is_written_here(name: &HeaderName) -> bool {
     [header::HOST, header::CONTENT_LENGTH, header::CONNECTION, header::TRANSFER_ENCODING].contains(name)
 }
 
-/// The `Content-Length`; 0 for a method that expects a body (RFC 9110, 8.6).
-fn content_length(method: &Method, body: &RequestBody) -> Option<u64> {
+/// True if `Content-Length: 0` is sent: for a method that expects a body (RFC 9110, 8.6).
+fn sends_length_0(method: &Method, body: &RequestBody) -> bool {
     let means_a_body = matches!(*method, Method::POST | Method::PUT | Method::PATCH);
-    match body {
-        RequestBody::Empty if !means_a_body => None,
-        body => Some(body.length()),
-    }
+    means_a_body || !matches!(body, RequestBody::Empty)
 }
 
 /// True if a text can be the target of a request line; a space or line end would end it early.
@@ -95,7 +96,7 @@ mod tests {
     use actix_http::header::{HeaderMap, HeaderValue};
 
     use super::*;
-    use crate::message::outbound::Signature;
+    use crate::message::outbound::{Signature, SignedPayload};
 
     fn request(method: Method, target: &str, body: RequestBody) -> OutboundRequest {
         let mut headers = HeaderMap::new();
@@ -105,7 +106,8 @@ mod tests {
         for name in [header::CONTENT_LENGTH, header::CONNECTION, header::TRANSFER_ENCODING] {
             headers.insert(name, HeaderValue::from_static("x"));
         }
-        OutboundRequest { method, path_and_query: target.into(), headers, body, signature: Signature::Ours }
+        let (signature, payload) = (Signature::Ours, SignedPayload::Hash);
+        OutboundRequest { method, path_and_query: target.into(), headers, body, signature, payload }
     }
 
     fn head(method: Method, body: RequestBody, keep: bool) -> String {

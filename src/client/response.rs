@@ -24,7 +24,8 @@ pub struct ResponseBody {
     /// `None` once the body is complete.
     exchange: Option<(Box<Exchange>, Rc<Pool>)>,
     length: Option<u64>,
-    idle_limit: Duration,
+    /// `None` for no limit.
+    idle_limit: Option<Duration>,
     idle: LazyDeadline,
     /// Start of the current wait for a piece.
     waiting_since: Option<Instant>,
@@ -41,7 +42,7 @@ impl ResponseBody {
         exchange: Box<Exchange>,
         pool: Rc<Pool>,
         length: Option<u64>,
-        idle_limit: Duration,
+        idle_limit: Option<Duration>,
     ) -> Self {
         Self {
             exchange: Some((exchange, pool)),
@@ -58,7 +59,7 @@ impl ResponseBody {
     }
 
     fn poll_idle(&mut self, context: &mut Context<'_>) -> Poll<ProxyError> {
-        let limit = self.idle_limit;
+        let Some(limit) = self.idle_limit else { return Poll::Pending };
         let since = *self.waiting_since.get_or_insert_with(|| {
             let now = Instant::now();
             self.idle.until(now + limit);

@@ -21,20 +21,31 @@ use crate::message::{
 
 /// A request that is being sent.
 pub struct Sending {
-    /// Unsent bytes of the head.
+    /// Unsent bytes of the head, or of the framing around the next chunk.
     head: Bytes,
     /// Unsent bytes of the current piece of the body.
     piece: Bytes,
     /// Source of the next piece.
     source: Option<BodyStream>,
-    /// Bytes of the body that `source` has not yielded yet.
-    missing: u64,
+    rest: Rest,
     state: SendState,
     /// Time of the last progress.
     progress_at: Instant,
     /// True if time may have passed since then.
     has_waited: bool,
     was_reset: bool,
+}
+
+/// The part of the body that `source` has not yielded yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rest {
+    Bytes(u64),
+    /// Chunks of unknown number (RFC 9112, 7.1); `true` after the first.
+    Chunks(bool),
+}
+
+impl Rest {
+    const NOTHING: Self = Self::Bytes(0);
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,13 +62,16 @@ enum SendState {
 
 impl Sending {
     pub fn new(head: Bytes, body: RequestBody) -> Self {
-        let (piece, missing, source) = match body {
-            RequestBody::Empty => (Bytes::new(), 0, None),
-            RequestBody::Whole(bytes) => (bytes, 0, None),
-            RequestBody::Stream(stream) => (Bytes::new(), stream.length, Some(stream)),
+        let (piece, rest, source) = match body {
+            RequestBody::Empty => (Bytes::new(), Rest::NOTHING, None),
+            RequestBody::Whole(bytes) => (bytes, Rest::NOTHING, None),
+            RequestBody::Stream(stream) => {
+                let rest = stream.length.map_or(Rest::Chunks(false), Rest::Bytes);
+                (Bytes::new(), rest, Some(stream))
+            }
         };
         let (state, progress_at) = (SendState::Writing, Instant::now());
-        Self { head, piece, source, missing, state, progress_at, has_waited: false, was_reset: false }
+        Self { head, piece, source, rest, state, progress_at, has_waited: false, was_reset: false }
     }
 
     pub fn is_over(&self) -> bool {
@@ -143,21 +157,47 @@ impl Sending {
 
     /// Polls the client's body if a piece is needed.
     fn poll_client(&mut self, context: &mut Context<'_>) -> Result<(), ProxyError> {
-        let broken = |cause: &'static str| Err(ProxyError::new(ErrorKind::InvalidBody, cause));
-        while self.piece.is_empty() && self.missing > 0 {
-            let Some(source) = &mut self.source else { return broken("the body has no source") };
+        while self.piece.is_empty() && self.rest != Rest::NOTHING {
+            let Some(source) = &mut self.source else { return Err(broken("the body has no source")) };
             let Poll::Ready(piece) = Pin::new(source).poll_next(context) else {
                 self.state = SendState::WaitingForClient;
                 break;
             };
-            let Some(piece) = piece.transpose()? else { return broken("the body is shorter than announced") };
-            let Some(missing) = self.missing.checked_sub(piece.len() as u64) else {
-                return broken("the body is longer than announced");
-            };
-            (self.piece, self.missing) = (piece, missing);
+            self.take_piece(piece.transpose()?)?;
             self.note_progress();
         }
         Ok(())
+    }
+
+    /// Makes a piece the next one to be sent; `None` is the end of the body.
+    fn take_piece(&mut self, piece: Option<Bytes>) -> Result<(), ProxyError> {
+        match (self.rest, piece) {
+            (Rest::Bytes(_), None) => return Err(broken("the body is shorter than announced")),
+            (Rest::Bytes(missing), Some(piece)) => {
+                let Some(missing) = missing.checked_sub(piece.len() as u64) else {
+                    return Err(broken("the body is longer than announced"));
+                };
+                (self.piece, self.rest) = (piece, Rest::Bytes(missing));
+            }
+            // a chunk of no bytes would end the body
+            (Rest::Chunks(_), Some(piece)) if piece.is_empty() => {}
+            (Rest::Chunks(is_behind), Some(piece)) => {
+                let end_of_last = if is_behind { "\r\n" } else { "" };
+                self.put_framing(format!("{end_of_last}{:x}\r\n", piece.len()).into());
+                (self.piece, self.rest) = (piece, Rest::Chunks(true));
+            }
+            (Rest::Chunks(is_behind), None) => {
+                let end: &[u8] = if is_behind { b"\r\n0\r\n\r\n" } else { b"0\r\n\r\n" };
+                self.put_framing(Bytes::from_static(end));
+                self.rest = Rest::NOTHING;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts the framing before the next chunk; the first one is sent with the head.
+    fn put_framing(&mut self, framing: Bytes) {
+        self.head = if self.head.is_empty() { framing } else { [&*self.head, &*framing].concat().into() };
     }
 
     /// Flushes, so that TLS buffers nothing.
@@ -166,7 +206,7 @@ impl Sending {
         self.was_reset |= is_reset(&flushed);
         self.state = match flushed {
             Err(_) => SendState::Stopped,
-            Ok(()) if self.missing > 0 => return Poll::Pending,
+            Ok(()) if self.rest != Rest::NOTHING => return Poll::Pending,
             Ok(()) => SendState::Over,
         };
         self.note_progress();
@@ -185,6 +225,10 @@ impl Sending {
             self.progress_at = Instant::now();
         }
     }
+}
+
+fn broken(cause: &'static str) -> ProxyError {
+    ProxyError::new(ErrorKind::InvalidBody, cause)
 }
 
 /// A reset before an orderly end; after one, Linux reports a broken pipe.

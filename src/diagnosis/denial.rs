@@ -4,6 +4,8 @@
 //! AWS WAF blocked (API Gateway developer guide, gateway response types), so the sentence lists all of them,
 //! the likeliest first.
 
+use std::borrow::Cow;
+
 use super::{ApiKey, RefusedCall};
 use crate::{
     client::UpstreamReply,
@@ -143,11 +145,14 @@ fn is_of_authorizer(body: &str) -> bool {
 }
 
 /// The action that a policy must allow.
-fn action(service: &str, host: &str) -> &'static str {
+fn action(service: &str, host: &str) -> Cow<'static, str> {
     match service {
-        "lambda" if host.contains(".lambda-url.") => "lambda:InvokeFunctionUrl and lambda:InvokeFunction",
-        "lambda" => "lambda:InvokeFunction",
-        _ => "execute-api:Invoke",
+        "lambda" if host.contains(".lambda-url.") => {
+            "lambda:InvokeFunctionUrl and lambda:InvokeFunction".into()
+        }
+        "lambda" => "lambda:InvokeFunction".into(),
+        "execute-api" => "execute-api:Invoke".into(),
+        _ => format!("the action of `{service}` that was called").into(),
     }
 }
 
@@ -240,7 +245,7 @@ mod tests {
 
     #[test]
     fn k5_no_advice_is_given_that_does_not_fit_the_route() {
-        let caller = Caller { signs: true, api: AwsApi::Lambda };
+        let caller = Caller { signs: true, api: AwsApi::Lambda, ..Caller::default() };
         let lambda = RefusedCall { host: "h".into(), caller, ..RefusedCall::default() };
         let bare = RefusedCall { host: "h".into(), ..RefusedCall::default() };
         let keyed = RefusedCall { api_key: ApiKey::OfRoute, host: "h".into(), ..RefusedCall::default() };
@@ -263,7 +268,7 @@ mod tests {
             r#"{"Message":"User is not authorized to access this resource with an explicit deny"}"#;
         assert_eq!(told(authorizers, &bare), None);
         assert!(told("", &bare).unwrap().contains("set authorization.iam"));
-        let passes = RefusedCall { caller: Caller { signs: true, api: AwsApi::Gateway }, ..bare };
+        let passes = RefusedCall { caller: Caller { signs: true, ..Caller::default() }, ..bare };
         assert!(!told("", &passes).unwrap().contains("set authorization.iam"));
         let by_client = RefusedCall { is_signed_by_client: true, ..passes };
         assert_eq!(told("", &by_client), None);

@@ -1,19 +1,29 @@
 //! Causes of a refused signature from AWS's error type and message, for refusals without an expected request.
 
-use actix_http::header::HeaderMap;
+use actix_http::{StatusCode, header::HeaderMap};
 
 use super::{Caller, SignatureRefusal, SignedRequest};
 use crate::{
     client::aws_error::AwsApi,
+    settings::service,
     signing::{
         KeyOwner,
         clock_skew::{ahead_of, skew_text},
     },
-    text::{aws_hosts::region_in, log_safe::log_safe},
+    text::{aws_endpoints::endpoint, aws_hosts::region_in, log_safe::log_safe},
 };
 
 /// The most characters of a quoted message.
 const MAX_QUOTE: usize = 300;
+
+/// Words of a message about the date of a signature; the last are Amazon S3's.
+const DATE_REFUSED: [&str; 5] = [
+    "Signature expired",
+    "not yet current",
+    "RequestTimeTooSkewed",
+    "Request has expired",
+    "difference between the request time and the current time",
+];
 
 /// The sentence for the log about a call that the route signed.
 pub fn signed(
@@ -62,6 +72,13 @@ pub fn signed(
     }
 }
 
+/// The sentence for the log about a response whose only known cause is the scope of the signature.
+pub fn doubtful_scope(status: StatusCode, signed_request: &SignedRequest) -> String {
+    let SignedRequest { host, region, service, .. } = signed_request;
+    let doubts = service::doubts(host, region, service).join("; ");
+    format!("AWS answered {}, probably because of the signature's scope: {doubts}", status.as_u16())
+}
+
 /// The sentence for the log about a call that the route did not sign.
 pub fn unsigned(reason: SignatureRefusal, caller: Caller) -> String {
     match reason {
@@ -84,22 +101,19 @@ pub fn unsigned(reason: SignatureRefusal, caller: Caller) -> String {
 
 /// The cause of a signature mismatch, from AWS's message and the clocks.
 fn signature(message: &str, headers: &HeaderMap, signed_request: &SignedRequest, caller: Caller) -> String {
-    let SignedRequest { host, region, service, dated, .. } = signed_request;
+    let SignedRequest { host, region, dated, .. } = signed_request;
     let apart = ahead_of(*dated, headers);
     let by = apart
         .map(|apart| format!(", according to AWS's Date it is {} AWS's", skew_text(-apart)))
         .unwrap_or_default();
-    if ["Signature expired", "not yet current", "RequestTimeTooSkewed", "Request has expired"]
-        .iter()
-        .any(|words| message.contains(words))
-    {
+    if DATE_REFUSED.iter().any(|words| message.contains(words)) {
         return format!(
             "AWS refused the signature for its date{}: set this machine's clock right{by}",
             quoted(message)
         );
     }
     if message.contains("valid region") {
-        let known = region_in(host).filter(|known| known != region);
+        let known = region_of(host).filter(|known| known != region);
         let cure = known.map_or_else(
             || "the one of the endpoint".to_owned(),
             |known| format!("{known}, which is in the host's name"),
@@ -108,8 +122,15 @@ fn signature(message: &str, headers: &HeaderMap, signed_request: &SignedRequest,
             "AWS refused the signature for its region, {region}: set aws_region to {cure} ({host})"
         );
     }
-    if message.contains("correct service") {
+    if message.contains("correct service") || message.contains("This endpoint belongs to") {
         return wrong_service(message, signed_request, caller);
+    }
+    // Amazon S3 names the region or the service that it expects
+    if message.contains("is wrong; expecting") {
+        return format!(
+            "AWS refused the signature for its region, {region}{}: set aws_region",
+            quoted(message)
+        );
     }
     if message.contains("SignedHeader") {
         return format!(
@@ -119,14 +140,22 @@ fn signature(message: &str, headers: &HeaderMap, signed_request: &SignedRequest,
     }
     let is_late = apart.is_some_and(|apart| apart.abs() >= 60_000);
     let clock = if is_late { format!(" (likely{by})") } else { by };
-    let region_of_host = region_in(host)
-        .filter(|known| known != region)
-        .map(|known| format!(" (likely, the host's name says {known})"))
-        .unwrap_or_default();
+    without_reason(message, &clock, signed_request)
+}
+
+/// The parts of a signature to check, the likeliest first.
+fn without_reason(message: &str, clock: &str, signed_request: &SignedRequest) -> String {
+    let SignedRequest { host, region, service, .. } = signed_request;
+    let likely = |known: Option<&str>, signed: &str| match known {
+        Some(known) if known != signed => format!(" (likely, the host's name says {known})"),
+        _ => String::new(),
+    };
+    let region_of_host = likely(region_of(host), region);
+    let service_of_host = likely(endpoint(host).map(|known| known.service), service);
     format!(
         "AWS refused the signature without a reason{}; check in this order: this machine's \
-         clock{clock}; aws_region, {region}{region_of_host}; the service, {service}; the host, {host}; the \
-         secret of {}",
+         clock{clock}; aws_region, {region}{region_of_host}; the service, {service}{service_of_host}; the \
+         host, {host}; the secret of {}",
         quoted(message),
         signed_request.key_name()
     )
@@ -136,6 +165,8 @@ fn signature(message: &str, headers: &HeaderMap, signed_request: &SignedRequest,
 fn wrong_service(message: &str, signed_request: &SignedRequest, caller: Caller) -> String {
     let cure = if caller.api == AwsApi::Lambda {
         format!("{} is not the Lambda API (`host`)", signed_request.host)
+    } else if let Some(known) = endpoint(&signed_request.host) {
+        format!("set `service` to {}, which is in the host's name", known.service)
     } else {
         "set `service`, execute-api for an API and lambda for a Function URL".to_owned()
     };
@@ -144,6 +175,11 @@ fn wrong_service(message: &str, signed_request: &SignedRequest, caller: Caller) 
         signed_request.service,
         quoted(message)
     )
+}
+
+/// The region in the name of a host.
+fn region_of(host: &str) -> Option<&str> {
+    endpoint(host).map_or_else(|| region_in(host), |known| known.region)
 }
 
 /// AWS's message in brackets, if there is one.

@@ -15,7 +15,7 @@ use crate::{
         outbound::{OutboundRequest, Signature},
         redaction::{self, sensitive_names},
     },
-    settings::{Hidden, RouteSettings, is_swapped},
+    settings::{Hidden, RouteSettings, is_swapped, service},
     signing::{Scope, Signer, SigningHeaders, hash},
 };
 
@@ -64,6 +64,8 @@ pub struct SignatureParts {
     pub placeholder: bool,
     /// Date, region and service.
     pub scope: String,
+    /// Reasons to doubt region or service, a sentence each.
+    pub doubts: Vec<String>,
     /// Names, separated by `;`.
     pub signed_headers: String,
     pub canonical_request: String,
@@ -104,7 +106,8 @@ impl Outgoing {
         let sensitive = sensitive_names(&outbound.headers);
         let (request_line, headers) = parse_head(&String::from_utf8_lossy(&head), &sensitive);
         // a streamed body is sent unchanged
-        let streams = outbound.body.bytes().is_empty() && outbound.body.length() > 0;
+        let bytes = outbound.body.length().unwrap_or(received.len() as u64);
+        let streams = outbound.body.bytes().is_empty() && bytes > 0;
         let body = if streams { received } else { outbound.body.bytes() };
         Ok(Self {
             endpoint: target.endpoint.to_string(),
@@ -114,7 +117,7 @@ impl Outgoing {
             request_line,
             headers,
             body: OutgoingBody {
-                bytes: outbound.body.length(),
+                bytes,
                 sha256: hash(body),
                 text: str::from_utf8(body).ok().map(str::to_owned),
             },
@@ -160,7 +163,9 @@ fn sign(
     let unfit = |cause: actix_http::header::InvalidHeaderValue| {
         ProxyError::new(ErrorKind::CredentialsUnavailable, cause.to_string())
     };
+    let host = outbound.headers.get("host").and_then(|host| host.to_str().ok()).unwrap_or_default();
     let parts = SignatureParts {
+        doubts: service::doubts(host, &scope.region, &scope.service),
         keys,
         key_id,
         placeholder,

@@ -22,6 +22,9 @@ use crate::{
 const DATE_TIME: &[BorrowedFormatItem<'_>] =
     format_description!("[year][month][day]T[hour][minute][second]Z");
 
+/// Maximum bytes of a body's file, which is read whole.
+const MAX_FILE: u64 = 1 << 30;
+
 /// Parses a time in the format of `X-Amz-Date`.
 ///
 /// # Errors
@@ -40,7 +43,7 @@ pub fn time(text: &str) -> Result<SystemTime, String> {
 pub fn body(args: &ExplainArgs, settings: &Settings) -> Result<Bytes, String> {
     let data = args.data.as_deref().unwrap_or_default();
     let Some(file) = data.strip_prefix('@') else { return Ok(Bytes::copy_from_slice(data.as_bytes())) };
-    let most = settings.limits.max_request_body.saturating_add(1);
+    let most = settings.limits.max_request_body.bytes().min(MAX_FILE).saturating_add(1);
     let read = regular_file::read_beginning(Path::new(file), most);
     read.map(Bytes::from).map_err(|error| format!("{file}: {error}"))
 }

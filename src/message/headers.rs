@@ -7,20 +7,18 @@ use actix_http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::{
     message::client_address::PeerTrust,
-    text::header_names::{VPC_PREFIX, is_aws_proof, is_hop_by_hop, is_meant_for_aws, is_request_only},
+    text::header_names::{ClientProofs, VPC_PREFIX, is_hop_by_hop, is_meant_for_aws, is_request_only},
 };
 
 /// Request id in logs, in responses and in requests to AWS.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Removes from a client's headers the hop-by-hop headers, the framing, headers that would change the
-/// meaning of the call at AWS, and headers about the client of a peer that is not trusted; with
-/// `drops_proofs` also the headers by which AWS recognises a caller.
-pub fn clean_request(headers: &mut HeaderMap, trust: PeerTrust, drops_proofs: bool) {
+/// meaning of the call at AWS, headers about the client of a peer that is not trusted, and, as `proofs` says,
+/// the headers by which AWS recognises a caller.
+pub fn clean_request(headers: &mut HeaderMap, trust: PeerTrust, proofs: ClientProofs) {
     let nominated = nominated(headers.get_all(header::CONNECTION));
-    headers.retain(|name, _| {
-        why_dropped(name, &nominated, trust).is_none() && !(drops_proofs && is_aws_proof(name.as_str()))
-    });
+    headers.retain(|name, _| why_dropped(name, &nominated, trust).is_none() && !proofs.drop(name.as_str()));
 }
 
 /// The reason why a client's header is removed, for `explain`; `None` if it passes.
@@ -156,7 +154,7 @@ mod tests {
             ("expect", "100-continue"),
             ("upgrade", "websocket"),
         ]);
-        clean_request(&mut headers, PeerTrust::Unconfigured, false);
+        clean_request(&mut headers, PeerTrust::Unconfigured, ClientProofs::Pass);
         assert_eq!(names(&headers), ["x-three"]);
     }
 
@@ -170,7 +168,7 @@ mod tests {
             ("x-amzn-cipher-suite", "x"),
             ("x-amzn-trace-id", "Root=1"),
         ]);
-        clean_request(&mut headers, PeerTrust::Unconfigured, false);
+        clean_request(&mut headers, PeerTrust::Unconfigured, ClientProofs::Pass);
         assert_eq!(names(&headers), ["x-amzn-trace-id"]);
     }
 
@@ -178,9 +176,13 @@ mod tests {
     fn proofs_of_a_caller_pass_unless_the_route_replaces_them() {
         let proofs =
             ["authorization", "x-amz-content-sha256", "x-amz-date", "x-amz-security-token", "x-api-key"];
-        for (drops_proofs, left) in [(false, &proofs[..]), (true, &[])] {
+        for (treatment, left) in [
+            (ClientProofs::Pass, &proofs[..]),
+            (ClientProofs::Drop, &[]),
+            (ClientProofs::DropAllButPayload, &["x-amz-content-sha256"]),
+        ] {
             let mut headers = map(&proofs.map(|name| (name, "a")));
-            clean_request(&mut headers, PeerTrust::Unconfigured, drops_proofs);
+            clean_request(&mut headers, PeerTrust::Unconfigured, treatment);
             assert_eq!(names(&headers), left);
         }
     }
@@ -198,7 +200,7 @@ mod tests {
                 ("x-real-ip", "a"),
                 ("forwarded", "b"),
             ]);
-            clean_request(&mut headers, trust, false);
+            clean_request(&mut headers, trust, ClientProofs::Pass);
             assert_eq!(names(&headers), left, "{trust:?}");
         }
     }
@@ -206,7 +208,7 @@ mod tests {
     #[test]
     fn repeated_headers_stay_repeated_and_in_order() {
         let mut headers = map(&[("cookie", "a=1"), ("x-a", "1"), ("cookie", "b=2"), ("x-a", "2")]);
-        clean_request(&mut headers, PeerTrust::Unconfigured, false);
+        clean_request(&mut headers, PeerTrust::Unconfigured, ClientProofs::Pass);
         let values = |name| headers.get_all(name).map(|value| value.to_str().unwrap()).collect::<Vec<_>>();
         assert_eq!(values("cookie"), ["a=1", "b=2"]);
         assert_eq!(values("x-a"), ["1", "2"]);
@@ -254,8 +256,9 @@ mod tests {
                     value.split(',').map(|name| name.trim().to_lowercase()).collect::<Vec<_>>()
                 })
                 .collect();
-            let clean_request =
-                |headers: &mut HeaderMap| clean_request(headers, PeerTrust::Unconfigured, false);
+            let clean_request = |headers: &mut HeaderMap| {
+                clean_request(headers, PeerTrust::Unconfigured, ClientProofs::Pass);
+            };
             let cleaners = [
                 (clean_request as fn(&mut HeaderMap), &["host", "content-length"][..]),
                 (clean_reply, &["content-length"]),

@@ -10,7 +10,7 @@ use actix_http::{
     header::{self, HeaderMap, HeaderName, HeaderValue},
 };
 
-pub use super::request_body::{BodyLimits, BodyMode, BodyStream, Incoming, RequestBody};
+pub use super::request_body::{BodyLimits, BodyMode, BodyStream, Incoming, RequestBody, StreamProgress};
 use super::{
     client_address::{ClientAddress, FORWARDED_FOR, PeerTrust},
     header_spelling::HeaderSpelling,
@@ -22,7 +22,7 @@ use crate::{
     message::{body_pool::BodyMemory, error::ProxyError, header_map_pool as header_maps, trace::Trace},
     routing::PathMatch,
     settings::Scheme,
-    text::ip_text::IpText,
+    text::{header_names::ClientProofs, ip_text::IpText},
 };
 
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -67,8 +67,7 @@ pub struct ReadContext<'a> {
     pub trace: Option<&'a Trace>,
     /// Arrival of the request's head.
     pub received_at: SystemTime,
-    /// True if the route's authorization replaces the client's own.
-    pub drops_proofs: bool,
+    pub client_proofs: ClientProofs,
 }
 
 impl InboundRequest {
@@ -94,7 +93,7 @@ impl InboundRequest {
             Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
             None => headers.get(header::HOST).cloned(),
         };
-        headers::clean_request(&mut headers, context.client.trust, context.drops_proofs);
+        headers::clean_request(&mut headers, context.client.trust, context.client_proofs);
         add_forwarding_headers(&mut headers, host.clone(), head.version, context);
         if let Some(trace) = context.trace {
             trace.pass_on(&mut headers);

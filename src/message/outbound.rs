@@ -15,6 +15,19 @@ pub struct OutboundRequest {
     pub headers: HeaderMap,
     pub body: RequestBody,
     pub signature: Signature,
+    pub payload: SignedPayload,
+}
+
+/// The payload that a signature of the sidecar covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SignedPayload {
+    /// The hash of the body.
+    #[default]
+    Hash,
+    /// None: the body is protected by TLS alone.
+    Unsigned,
+    /// None: the body is `aws-chunked` and ends with trailers that contain its checksum.
+    UnsignedTrailer,
 }
 
 /// The signer of a request on a route that signs.

@@ -59,7 +59,7 @@ impl From<Payload> for Incoming {
 pub enum RequestBody {
     Empty,
     Whole(Bytes),
-    /// A body of known length, forwarded as it arrives.
+    /// Forwarded as it arrives.
     Stream(BodyStream),
 }
 
@@ -86,10 +86,11 @@ impl RequestBody {
         }
     }
 
-    pub fn length(&self) -> u64 {
+    /// Its bytes; `None` for a streamed body of unknown length.
+    pub fn length(&self) -> Option<u64> {
         match self {
-            Self::Empty => 0,
-            Self::Whole(bytes) => bytes.len() as u64,
+            Self::Empty => Some(0),
+            Self::Whole(bytes) => Some(bytes.len() as u64),
             Self::Stream(stream) => stream.length,
         }
     }
@@ -102,6 +103,18 @@ pub enum BodyMode {
     Buffered,
     /// None of it if its length is declared: API Gateway accepts no chunked body.
     Streamed,
+    /// None of it; a body without a declared length is sent chunked.
+    StreamedAlways,
+    /// None of it; a body without a declared length is sent chunked if it is `aws-chunked` and declares its
+    /// decoded length, otherwise refused, as by Amazon S3 (`MissingContentLength`).
+    StreamedWithLength,
+}
+
+impl BodyMode {
+    /// True if a body without a declared length is not read before the request is sent.
+    fn streams_without_length(self) -> bool {
+        matches!(self, Self::StreamedAlways | Self::StreamedWithLength)
+    }
 }
 
 /// Limits of a request's body.
@@ -110,7 +123,7 @@ pub struct BodyLimits {
     pub mode: BodyMode,
     /// Maximum bytes.
     pub max_size: u64,
-    /// Timeout for the whole body.
+    /// Timeout for the whole body; for each of its pieces in a mode that streams bodies of any length.
     pub timeout: Duration,
 }
 
@@ -119,8 +132,15 @@ pub struct BodyLimits {
 pub(super) enum DeclaredLength {
     Empty,
     Length(u64),
-    Unknown,
+    Unknown {
+        /// The head declares the length of the decoded `aws-chunked` body.
+        decoded: bool,
+    },
 }
+
+/// The length of the object in an `aws-chunked` body (Amazon S3 API reference, "Signature calculations:
+/// transferring payload in multiple chunks").
+const DECODED_LENGTH: &str = "x-amz-decoded-content-length";
 
 impl DeclaredLength {
     pub(super) fn by(head: &RequestHead) -> Result<Self, ProxyError> {
@@ -136,7 +156,7 @@ impl DeclaredLength {
         // without either header an HTTP/1 request has no body (RFC 9112, 6.3), even with `Upgrade`, for which
         // actix would read to the end of the connection
         let framed = headers.contains_key(header::TRANSFER_ENCODING) || head.version >= Version::HTTP_2;
-        Ok(if framed { Self::Unknown } else { Self::Empty })
+        Ok(if framed { Self::Unknown { decoded: headers.contains_key(DECODED_LENGTH) } } else { Self::Empty })
     }
 }
 
@@ -156,19 +176,40 @@ pub(super) async fn read(
         DeclaredLength::Length(size) if size > limit => {
             Err(ErrorKind::PayloadTooLarge { what: "the body", limit, size }.into())
         }
-        DeclaredLength::Length(length) if limits.mode == BodyMode::Streamed => {
-            Ok(RequestBody::Stream(BodyStream {
-                length,
-                payload: BodyDeadline::new(std::mem::replace(payload, Payload::None), limits.timeout),
-                waits_for_client: Rc::default(),
-            }))
+        DeclaredLength::Length(length) if limits.mode != BodyMode::Buffered => {
+            let payload = BodyDeadline::new(std::mem::replace(payload, Payload::None), limits);
+            Ok(RequestBody::Stream(BodyStream::new(Some(length), payload)))
         }
         DeclaredLength::Length(length) => match (direct, usize::try_from(length)) {
             (Some(direct), Ok(length)) => read_direct(&**direct, length, limits.timeout, memory).await,
             _ => collect(payload, Some(length), limits, memory).await,
         },
-        DeclaredLength::Unknown => collect(payload, None, limits, memory).await,
+        DeclaredLength::Unknown { decoded } if limits.mode.streams_without_length() => {
+            stream_without_length(payload, decoded, limits).await
+        }
+        DeclaredLength::Unknown { .. } => collect(payload, None, limits, memory).await,
     }
+}
+
+/// A body that is sent chunked. Its first piece shows that there is a body: the head of a request over HTTP/2
+/// does not.
+async fn stream_without_length(
+    payload: &mut Payload,
+    decoded: bool,
+    limits: BodyLimits,
+) -> Result<RequestBody, ProxyError> {
+    let mut payload = BodyDeadline::new(std::mem::replace(payload, Payload::None), limits);
+    let first = loop {
+        match poll_fn(|context| payload.poll_piece(context)).await.transpose()? {
+            None => return Ok(RequestBody::Empty),
+            Some(piece) if piece.is_empty() => {}
+            Some(piece) => break piece,
+        }
+    };
+    if limits.mode == BodyMode::StreamedWithLength && !decoded {
+        return Err(ErrorKind::LengthRequired.into());
+    }
+    Ok(RequestBody::Stream(BodyStream { first: Some(first), ..BodyStream::new(None, payload) }))
 }
 
 /// Reads a body of this length directly into its buffer.
@@ -199,7 +240,7 @@ async fn collect(
     memory: &BodyMemory,
 ) -> Result<RequestBody, ProxyError> {
     let limit = limits.max_size;
-    let mut payload = BodyDeadline::new(payload, limits.timeout);
+    let mut payload = BodyDeadline::new(payload, limits);
     let mut whole: Option<PooledBuffer> = None;
     while let Some(piece) = poll_fn(|context| payload.poll_piece(context)).await {
         let piece = piece?;
@@ -218,12 +259,30 @@ async fn collect(
     Ok(whole.map_or(RequestBody::Empty, |whole| RequestBody::Whole(whole.freeze())))
 }
 
-/// A body of known length, forwarded as it arrives.
+/// A body that is forwarded as it arrives.
 pub struct BodyStream {
-    pub length: u64,
+    /// `None` for a body that is sent chunked.
+    pub length: Option<u64>,
+    /// A piece that was read before the body is sent.
+    first: Option<Bytes>,
     payload: BodyDeadline<Payload>,
-    /// True while the next piece has not arrived from the client; shared with `proxy/call.rs`.
-    pub waits_for_client: Rc<Cell<bool>>,
+    /// Shared with `proxy/call.rs`.
+    pub progress: Rc<StreamProgress>,
+}
+
+/// The progress of a streamed body.
+#[derive(Debug, Default)]
+pub struct StreamProgress {
+    /// True while the next piece has not arrived from the client.
+    pub waits_for_client: Cell<bool>,
+    /// Bytes that have arrived.
+    pub received: Cell<u64>,
+}
+
+impl BodyStream {
+    fn new(length: Option<u64>, payload: BodyDeadline<Payload>) -> Self {
+        Self { length, first: None, payload, progress: Rc::default() }
+    }
 }
 
 impl fmt::Debug for BodyStream {
@@ -236,27 +295,48 @@ impl Stream for BodyStream {
     type Item = Result<Bytes, ProxyError>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let piece = self.payload.poll_piece(context);
-        self.waits_for_client.set(piece.is_pending());
-        piece
+        let piece = match self.first.take() {
+            Some(piece) => Poll::Ready(Some(Ok(piece))),
+            None => self.payload.poll_piece(context),
+        };
+        self.progress.waits_for_client.set(piece.is_pending());
+        let Poll::Ready(Some(Ok(piece))) = piece else { return piece };
+        let size = self.progress.received.get() + piece.len() as u64;
+        self.progress.received.set(size);
+        let limit = self.payload.max_size;
+        if size > limit {
+            let too_large = ErrorKind::PayloadTooLarge { what: "the body", limit, size };
+            return Poll::Ready(Some(Err(too_large.into())));
+        }
+        Poll::Ready(Some(Ok(piece)))
     }
 }
 
 /// A payload with a timeout.
 struct BodyDeadline<P> {
     payload: P,
+    max_size: u64,
     timeout: Duration,
+    /// True if the timeout counts the silence of the client, false if it counts the whole body.
+    counts_silence: bool,
     deadline: LazyDeadline,
 }
 
 impl<P: Stream<Item = Result<Bytes, PayloadError>> + Unpin> BodyDeadline<P> {
-    fn new(payload: P, timeout: Duration) -> Self {
-        Self { payload, timeout, deadline: LazyDeadline::default() }
+    fn new(payload: P, limits: BodyLimits) -> Self {
+        let BodyLimits { mode, max_size, timeout } = limits;
+        let counts_silence = mode.streams_without_length();
+        Self { payload, max_size, timeout, counts_silence, deadline: LazyDeadline::default() }
     }
 
     fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, ProxyError>>> {
         match Pin::new(&mut self.payload).poll_next(context) {
-            Poll::Ready(piece) => Poll::Ready(piece.map(|piece| piece.map_err(|error| broken(&error)))),
+            Poll::Ready(piece) => {
+                if self.counts_silence {
+                    self.deadline.forget();
+                }
+                Poll::Ready(piece.map(|piece| piece.map_err(|error| broken(&error))))
+            }
             Poll::Pending => {
                 poll_timeout(&mut self.deadline, self.timeout, context).map(|late| Some(Err(late)))
             }

@@ -77,9 +77,13 @@ impl UpstreamCall<'_> {
         let AttemptResult { result, signed, .. } = self.until_settled(&mut outbound, record).await?;
         let reply = result?;
         let target = self.route.backend.target();
-        let refused = target.api.filter(|_| diagnosis::concerns(&reply)).map(|api| {
+        let caller = target.api.map(|api| Caller {
+            signs: target.scope.is_some(),
+            api,
+            has_doubtful_scope: target.has_doubtful_scope,
+        });
+        let refused = caller.filter(|caller| diagnosis::concerns(&reply, *caller)).map(|caller| {
             let signed_request = signed.and_then(|signed| self.signed_request(&outbound, &signed));
-            let caller = Caller { signs: target.scope.is_some(), api };
             Box::new(RefusedCall::of(&outbound, signed_request, caller))
         });
         header_maps::give_back(outbound.headers);
@@ -167,9 +171,10 @@ impl UpstreamCall<'_> {
             }
             None => (None, None),
         };
-        record.on_sent(outbound.body.length());
-        let waits_for_client = match &outbound.body {
-            RequestBody::Stream(stream) => Some(Rc::clone(&stream.waits_for_client)),
+        let length = outbound.body.length();
+        record.on_sent(length.unwrap_or_default());
+        let progress = match &outbound.body {
+            RequestBody::Stream(stream) => Some(Rc::clone(&stream.progress)),
             RequestBody::Empty | RequestBody::Whole(_) => None,
         };
         let target = self.route.backend.target();
@@ -180,9 +185,14 @@ impl UpstreamCall<'_> {
             self.deadline.run_within(pin!(sending)).await
         };
         let is_late = |error: &ProxyError| error.kind == ErrorKind::UpstreamTimeout;
-        if result.as_ref().is_err_and(is_late) && waits_for_client.is_some_and(|waits| waits.get()) {
-            // the client was too slow with its body
-            result = Err(ErrorKind::RequestTimeout.into());
+        if let Some(progress) = progress {
+            if length.is_none() {
+                record.on_body_received(progress.received.get());
+            }
+            if result.as_ref().is_err_and(is_late) && progress.waits_for_client.get() {
+                // the client was too slow with its body
+                result = Err(ErrorKind::RequestTimeout.into());
+            }
         }
         let mut clock_was_wrong = false;
         match &result {

@@ -155,6 +155,11 @@ impl Record {
     }
 
     /// An attempt is being sent.
+    /// The bytes that have been sent of a body whose length was not known before.
+    pub fn on_body_received(&mut self, bytes: u64) {
+        self.bytes_in = bytes;
+    }
+
     pub fn on_sent(&mut self, bytes: u64) {
         self.attempts += 1;
         self.bytes_in = bytes;

@@ -21,7 +21,7 @@ use super::{
         tree::ROUTES,
     },
 };
-use crate::text::header_names::OwnNames;
+use crate::text::{header_names::OwnNames, units::NONE};
 
 /// The dialect (JSON Schema 2020-12).
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
@@ -206,9 +206,8 @@ fn pattern_but(pattern: &str, other: &Value) -> Value {
     json!({ "type": "string", "pattern": pattern, "not": other })
 }
 
-/// The valid values beside a reference and null.
-fn forms(kind: &Kind) -> Vec<Value> {
-    let pattern = |pattern: &str| json!({ "type": "string", "pattern": pattern });
+/// The forms of a duration or a size.
+fn quantity(kind: &Kind) -> Vec<Value> {
     let between = |least: u64, most: u64, unit: &str| {
         let [from, to] = [least, most].map(|bound| kind.text(bound.into()));
         let description = format!("{unit}, {from} to {to}");
@@ -218,8 +217,27 @@ fn forms(kind: &Kind) -> Vec<Value> {
         let description = format!("with its unit: {example}");
         json!({ "type": "string", "pattern": pattern, "description": description })
     };
-    let duration =
-        |least, most| [between(least, most, "milliseconds"), with_unit(DURATION, "30s, 500ms, 1m 30s")];
+    let mut forms = match *kind {
+        Kind::Duration(least, most) | Kind::DurationOrNone(least, most) => {
+            vec![between(least, most, "milliseconds"), with_unit(DURATION, "30s, 500ms, 1m 30s")]
+        }
+        Kind::Size(least, most) | Kind::SizeOrNone(least, most) => {
+            vec![between(least, most, "bytes"), with_unit(SIZE, "10MiB, 64KB")]
+        }
+        _ => Vec::new(),
+    };
+    if matches!(kind, Kind::DurationOrNone(..)) {
+        forms.push(json!({ "const": 0 }));
+    }
+    if matches!(kind, Kind::DurationOrNone(..) | Kind::SizeOrNone(..)) {
+        forms.push(json!({ "enum": [NONE] }));
+    }
+    forms
+}
+
+/// The valid values beside a reference and null.
+fn forms(kind: &Kind) -> Vec<Value> {
+    let pattern = |pattern: &str| json!({ "type": "string", "pattern": pattern });
     match kind {
         Kind::Pattern(this) => vec![pattern(this)],
         Kind::PatternBut(this, other) => vec![pattern_but(this, &json!({ "pattern": other }))],
@@ -235,14 +253,8 @@ fn forms(kind: &Kind) -> Vec<Value> {
             vec![json!({ "type": "integer", "minimum": least, "maximum": most })]
         }
         Kind::Share => vec![json!({ "type": "number", "minimum": 0, "maximum": 1 }), pattern(SHARE)],
-        Kind::Duration(least, most) => duration(*least, *most).into(),
-        Kind::DurationOrNone(least, most) => {
-            let mut forms = Vec::from(duration(*least, *most));
-            forms.push(json!({ "const": 0 }));
-            forms
-        }
-        Kind::Size(least, most) => {
-            vec![between(*least, *most, "bytes"), with_unit(SIZE, "10MiB, 64KB")]
+        Kind::Duration(..) | Kind::DurationOrNone(..) | Kind::Size(..) | Kind::SizeOrNone(..) => {
+            quantity(kind)
         }
         Kind::Words(words) => vec![json!({ "enum": words })],
         Kind::Version => vec![json!({ "enum": ["1.0", "2.0", "1", "2", 1, 2] })],

@@ -48,10 +48,10 @@ fn a03_missing_keys_have_apisix_defaults() {
     assert_eq!((iam.region.as_str(), iam.service.as_str()), ("us-east-1", "execute-api"));
     let upstream = &gateway.upstream;
     let three = Duration::from_secs(3);
-    assert_eq!(upstream.timeouts, Timeouts { connect: three, first_byte: three, idle: three });
+    assert_eq!(upstream.timeouts, Timeouts { connect: three, first_byte: three, idle: Some(three) });
     assert!(upstream.ssl_verify && upstream.keepalive);
     assert_eq!((upstream.keepalive_pool, upstream.keepalive_timeout), (5, Duration::from_mins(1)));
-    assert_eq!(gateway.max_req_body_size, 10 << 20);
+    assert_eq!(gateway.max_req_body_size.bytes(), 10 << 20);
     let route = &settings.routes[0];
     assert_eq!((route.id.as_str(), route.enabled, route.rule.priority), ("hello", true, 0));
 }
@@ -435,7 +435,7 @@ fn the_time_limits_of_single_phases_go_before_the_common_one() {
     let seconds = Duration::from_secs;
     assert_eq!(
         gateway(&settings).upstream.timeouts,
-        Timeouts { connect: seconds(1), first_byte: seconds(5), idle: seconds(30) }
+        Timeouts { connect: seconds(1), first_byte: seconds(5), idle: Some(seconds(30)) }
     );
 }
 

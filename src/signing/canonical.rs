@@ -5,7 +5,10 @@
 
 use actix_http::header::HeaderValue;
 
-use crate::text::uri_syntax::{push_encoded, query::pairs};
+use crate::text::{
+    signing_rules::CanonicalPath,
+    uri_syntax::{push_encoded, query::pairs},
+};
 
 /// The parts of a request that the signature covers.
 #[derive(Debug)]
@@ -13,11 +16,12 @@ pub struct CanonicalRequest<'a> {
     pub method: &'a str,
     /// The path as sent.
     pub path: &'a str,
+    pub path_form: CanonicalPath,
     /// The query as sent, in the strict form of `uri_syntax/query.rs`.
     pub query: &'a str,
     /// Sorted by lower-case name.
     pub headers: &'a [SignedHeader<'a>],
-    /// SHA-256 of the body in hexadecimal.
+    /// SHA-256 of the body in hexadecimal, or a word that stands for it.
     pub payload_hash: &'a str,
 }
 
@@ -49,7 +53,10 @@ impl CanonicalRequest<'_> {
         let mut text = Vec::with_capacity(512);
         text.extend_from_slice(self.method.as_bytes());
         text.push(b'\n');
-        push_path(self.path, &mut text);
+        match self.path_form {
+            CanonicalPath::EncodedTwice => push_path(self.path, &mut text),
+            CanonicalPath::EncodedOnce => text.extend_from_slice(self.path.as_bytes()),
+        }
         text.push(b'\n');
         push_query(self.query, &mut text);
         text.push(b'\n');

@@ -20,6 +20,7 @@ use super::{
     answers::GatewayError,
     functions::ReceivedRequest,
     issued::{KeyRegister, Principal},
+    service_rules,
 };
 
 const DATE_TIME: &[BorrowedFormatItem<'_>] =
@@ -117,12 +118,13 @@ impl Verifier<'_> {
         self.check_date(&date)?;
         self.check_scope(scope, &date)?;
         check_signed_headers(request, &signed_headers)?;
-        if self::header(request, "x-amz-content-sha256").is_some_and(|hash| hash != hex_digest(&request.body))
-        {
-            let message = "The x-amz-content-sha256 does not match the body.";
-            return Err(GatewayError::InvalidSignature(message.into()));
-        }
-        let canonical = canonical(request, &signed_headers);
+        let payload = self.payload(request)?;
+        let path = if service_rules::is_s3(self.service) {
+            service_rules::s3_path(&request.path)
+        } else {
+            canonical_path(&request.path)
+        };
+        let canonical = canonical(request, &signed_headers, path, payload);
         let string_to_sign = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{}", hex_digest(&canonical));
         if signature(&secret, scope, &string_to_sign) == given {
             return Ok(identity);
@@ -135,6 +137,22 @@ impl Verifier<'_> {
              The String-to-Sign should have been\n\
              '{string_to_sign}'\n"
         )))
+    }
+
+    /// The payload that the signature covers; an `aws-chunked` body must be whole.
+    fn payload(&self, request: &ReceivedRequest) -> Result<String, GatewayError> {
+        let given = header(request, "x-amz-content-sha256");
+        let payload = service_rules::payload(self.service, given.as_deref(), &request.body)?;
+        if payload.starts_with("STREAMING-") {
+            let length = header(request, "x-amz-decoded-content-length").and_then(|text| text.parse().ok());
+            let is_whole = service_rules::unchunked(&request.body)
+                .is_some_and(|(object, _)| length == Some(object.len()));
+            if !is_whole {
+                let message = "The body is not aws-chunked, or has another length.";
+                return Err(GatewayError::InvalidSignature(message.into()));
+            }
+        }
+        Ok(payload)
     }
 
     /// The secret and the owner of the keys that a request names.
@@ -157,8 +175,8 @@ impl Verifier<'_> {
             |_| GatewayError::IncompleteSignature("Date must be in ISO-8601 'basic format'.".into());
         let signed = PrimitiveDateTime::parse(date, DATE_TIME).map_err(malformed)?.assume_utc();
         let now = OffsetDateTime::from(self.now);
-        // STS tolerates a larger difference of the clocks
-        let minutes = if self.service == "sts" { 15 } else { 5 };
+        // STS and S3 tolerate a larger difference of the clocks
+        let minutes = service_rules::tolerance(self.service);
         let tolerance = Duration::from_mins(minutes);
         let text = |time: OffsetDateTime| time.format(DATE_TIME).unwrap_or_default();
         if signed < now - tolerance {
@@ -221,7 +239,7 @@ fn header(request: &ReceivedRequest, name: &str) -> Option<String> {
     (!lines.is_empty()).then(|| lines.join(","))
 }
 
-fn canonical(request: &ReceivedRequest, signed_headers: &[&str]) -> Vec<u8> {
+fn canonical(request: &ReceivedRequest, signed_headers: &[&str], path: String, payload: String) -> Vec<u8> {
     let headers = signed_headers.iter().map(|name| {
         let lines: Vec<Vec<u8>> =
             request.headers.get_all(*name).map(|line| single_blanks(line.as_bytes())).collect();
@@ -229,13 +247,13 @@ fn canonical(request: &ReceivedRequest, signed_headers: &[&str]) -> Vec<u8> {
     });
     let mut lines = vec![
         request.method.as_str().as_bytes().to_vec(),
-        canonical_path(&request.path).into_bytes(),
+        path.into_bytes(),
         canonical_query(&request.query).into_bytes(),
     ];
     lines.extend(headers);
     lines.push(Vec::new());
     lines.push(signed_headers.join(";").into_bytes());
-    lines.push(hex_digest(&request.body).into_bytes());
+    lines.push(payload.into_bytes());
     lines.join(&b'\n')
 }
 
@@ -273,12 +291,12 @@ fn canonical_query(query: &str) -> String {
     pairs.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&")
 }
 
-fn encode(bytes: &[u8]) -> String {
+pub(super) fn encode(bytes: &[u8]) -> String {
     const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
     percent_encode(bytes, ESCAPED).to_string()
 }
 
-fn decode(text: &str) -> Vec<u8> {
+pub(super) fn decode(text: &str) -> Vec<u8> {
     percent_decode_str(&text.replace('+', " ")).collect()
 }
 
@@ -297,7 +315,7 @@ fn hmac(key: &[u8], message: &[u8]) -> Vec<u8> {
         .unwrap_or_default()
 }
 
-fn hex_digest(bytes: &[u8]) -> String {
+pub(super) fn hex_digest(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
 }
 

@@ -14,6 +14,9 @@ const PARTITIONS: [(&str, &str, &str); 7] = [
 /// All other regions, those of US government among them.
 const COMMERCIAL: (&str, &str, &str) = ("", "amazonaws.com", "api.aws");
 
+/// The domain of Function URLs and of services of VPC Lattice, also in China.
+const LATER_DOMAINS: [&str; 2] = ["on.aws", "on.amazonwebservices.com.cn"];
+
 /// The host of the Lambda API. Kong supports `amazonaws.com` alone (case K50).
 pub fn lambda_host(region: &str, fips: bool, dual_stack: bool) -> String {
     regional_host("lambda", region, fips, dual_stack)
@@ -42,25 +45,29 @@ pub fn region_of_lambda_host(host: &str) -> Option<&str> {
 /// The region in the name of any endpoint of AWS, with or without a port.
 pub fn region_in(host: &str) -> Option<&str> {
     let name = host.split_once(':').map_or(host, |(name, _)| name).trim_end_matches('.');
-    let is_region = |label: &&str| {
-        let parts: Vec<&str> = label.split('-').collect();
-        parts.len() >= 3
-            && parts.iter().all(|part| !part.is_empty())
-            && parts[0].len() == 2
-            && parts.last().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()))
-            && parts[..parts.len() - 1].iter().all(|part| part.bytes().all(|byte| byte.is_ascii_lowercase()))
-    };
-    // the domain of Function URLs
-    let is_aws = name.contains(".on.aws") || domains().any(|domain| is_within(name, domain));
-    name.split('.').find(|label| is_aws && is_region(label))
+    without_domain(name)?.split('.').find(|label| is_region(label))
+}
+
+/// True for a label that has the form of a region.
+pub fn is_region(label: &str) -> bool {
+    let parts: Vec<&str> = label.split('-').collect();
+    parts.len() >= 3
+        && parts.iter().all(|part| !part.is_empty())
+        && (parts[0].len() == 2 || parts[0].eq_ignore_ascii_case("eusc"))
+        && parts.last().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()))
+        && parts[..parts.len() - 1].iter().all(|part| part.bytes().all(|byte| byte.is_ascii_alphabetic()))
+}
+
+/// The labels of an AWS host before the domain of its partition; `None` for another host.
+pub fn without_domain(name: &str) -> Option<&str> {
+    domains().chain(LATER_DOMAINS).find_map(|domain| {
+        let (labels, end) = name.split_at_checked(name.len().checked_sub(domain.len() + 1)?)?;
+        end.strip_prefix('.')?.eq_ignore_ascii_case(domain).then_some(labels)
+    })
 }
 
 fn domains() -> impl Iterator<Item = &'static str> {
     PARTITIONS.iter().flat_map(|(_, usual, dual_stack)| [*usual, *dual_stack])
-}
-
-fn is_within(name: &str, domain: &str) -> bool {
-    name.strip_suffix(domain).is_some_and(|names| names.ends_with('.'))
 }
 
 #[cfg(test)]

@@ -39,6 +39,27 @@ const SET_IN_RESPONSES: &[&str] = &["content-length", "x-request-id", "date"];
 /// The beginning of the other names that API Gateway refuses.
 pub const VPC_PREFIX: &str = "x-amzn-vpc";
 
+/// The treatment of the headers by which AWS recognises a caller in a client's request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientProofs {
+    Pass,
+    /// Dropped: the route's authorization replaces them.
+    Drop,
+    /// The same, except for `x-amz-content-sha256`, which describes an `aws-chunked` body.
+    DropAllButPayload,
+}
+
+impl ClientProofs {
+    /// True if a header with this lower-case name is dropped.
+    pub fn drop(self, name: &str) -> bool {
+        match self {
+            Self::Pass => false,
+            Self::Drop => is_aws_proof(name),
+            Self::DropAllButPayload => is_aws_proof(name) && name != "x-amz-content-sha256",
+        }
+    }
+}
+
 /// Names that are not the operator's to change in one direction.
 #[derive(Debug, Clone, Copy)]
 pub struct OwnNames {

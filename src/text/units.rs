@@ -12,6 +12,9 @@ use serde::{
     de::{self, Visitor},
 };
 
+/// The word for no limit.
+pub const NONE: &str = "none";
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WrittenDuration(pub Duration);
 
@@ -19,38 +22,103 @@ pub struct WrittenDuration(pub Duration);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WrittenSize(pub u64);
 
+/// A quantity, or no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OrNone<T>(pub Option<T>);
+
+impl OrNone<u64> {
+    /// The bytes that a size allows.
+    pub fn bytes(self) -> u64 {
+        self.0.unwrap_or(u64::MAX)
+    }
+}
+
+impl fmt::Display for OrNone<u64> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(bytes) => f.write_str(&size_text(bytes)),
+            None => f.write_str(NONE),
+        }
+    }
+}
+
 /// A part of a whole, which is 1. The range is checked later.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct WrittenShare(pub f64);
 
-impl<'de> Deserialize<'de> for WrittenDuration {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Quantity {
-            expected: "a duration: whole milliseconds, or `30s`, `500ms`, `1m`",
-            of_text: |text| match text.parse() {
-                Ok(milliseconds) => Some(Self(Duration::from_millis(milliseconds))),
-                Err(_) => humantime::parse_duration(text).ok().map(Self),
-            },
-            of_whole: |number| Some(Self(Duration::from_millis(u64::try_from(number).ok()?))),
-            of_fraction: |_| None,
-        })
+/// A quantity that is written as an integer or as a text with its unit.
+trait Written: Sized {
+    const EXPECTED: &'static str;
+    const EXPECTED_OR_NONE: &'static str;
+
+    fn of_text(text: &str) -> Option<Self>;
+    fn of_whole(number: i64) -> Option<Self>;
+}
+
+impl Written for WrittenDuration {
+    const EXPECTED: &'static str = "a duration: whole milliseconds, or `30s`, `500ms`, `1m`";
+    const EXPECTED_OR_NONE: &'static str =
+        "a duration: whole milliseconds, or `30s`, `500ms`, `1m`; or `none`";
+
+    fn of_text(text: &str) -> Option<Self> {
+        match text.parse() {
+            Ok(milliseconds) => Some(Self(Duration::from_millis(milliseconds))),
+            Err(_) => humantime::parse_duration(text).ok().map(Self),
+        }
+    }
+
+    fn of_whole(number: i64) -> Option<Self> {
+        Some(Self(Duration::from_millis(u64::try_from(number).ok()?)))
     }
 }
 
-impl<'de> Deserialize<'de> for WrittenSize {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Quantity {
-            expected: "a size: whole bytes, or `10MiB`, `64KiB`",
-            of_text: |text| match text.strip_suffix("bytes").or_else(|| text.strip_suffix("byte")) {
-                // as `size_text` formats it
-                Some(number) => number.trim_end().parse().ok().map(Self),
-                None => text.parse::<ByteSize>().ok().map(|size| Self(size.as_u64())),
-            },
-            of_whole: |number| u64::try_from(number).ok().map(Self),
-            of_fraction: |_| None,
-        })
+impl Written for WrittenSize {
+    const EXPECTED: &'static str = "a size: whole bytes, or `10MiB`, `64KiB`";
+    const EXPECTED_OR_NONE: &'static str = "a size: whole bytes, or `10MiB`, `64KiB`; or `none`";
+
+    fn of_text(text: &str) -> Option<Self> {
+        match text.strip_suffix("bytes").or_else(|| text.strip_suffix("byte")) {
+            // as `size_text` formats it
+            Some(number) => number.trim_end().parse().ok().map(Self),
+            None => text.parse::<ByteSize>().ok().map(|size| Self(size.as_u64())),
+        }
+    }
+
+    fn of_whole(number: i64) -> Option<Self> {
+        u64::try_from(number).ok().map(Self)
     }
 }
+
+impl<T: Written> Written for OrNone<T> {
+    const EXPECTED: &'static str = T::EXPECTED_OR_NONE;
+    const EXPECTED_OR_NONE: &'static str = T::EXPECTED_OR_NONE;
+
+    fn of_text(text: &str) -> Option<Self> {
+        if text == NONE { Some(Self(None)) } else { T::of_text(text).map(|quantity| Self(Some(quantity))) }
+    }
+
+    fn of_whole(number: i64) -> Option<Self> {
+        T::of_whole(number).map(|quantity| Self(Some(quantity)))
+    }
+}
+
+/// Reads a quantity by its [`Written`] forms.
+macro_rules! read_as_written {
+    ($($Type:ty),*) => { $(
+        impl<'de> Deserialize<'de> for $Type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_any(Quantity {
+                    expected: Self::EXPECTED,
+                    of_text: Self::of_text,
+                    of_whole: Self::of_whole,
+                    of_fraction: |_| None,
+                })
+            }
+        }
+    )* };
+}
+
+read_as_written! { WrittenDuration, WrittenSize, OrNone<WrittenDuration>, OrNone<WrittenSize> }
 
 impl<'de> Deserialize<'de> for WrittenShare {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -1,5 +1,6 @@
 //! The bytes of a URL: escapes, `..` in all its spellings, and brackets around an address.
 
+pub mod path;
 pub mod query;
 
 use std::{borrow::Cow, net::IpAddr};
@@ -56,6 +57,44 @@ pub fn push_encoded(bytes: &[u8], kept: &[u8], text: &mut Vec<u8>) {
 pub fn escape(byte: u8) -> [u8; 3] {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     [b'%', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]
+}
+
+/// Appends a part of a URL with each byte in the one form of strict escapes (RFC 3986, 2.3 and 6.2.2); `plus`
+/// takes the place of a raw `+`.
+fn push_strict_part(part: &str, plus: &str, text: &mut String) {
+    if part.bytes().all(is_unreserved) {
+        text.push_str(part);
+    } else {
+        push_escaped_part(part, plus, text);
+    }
+}
+
+fn push_escaped_part(part: &str, plus: &str, text: &mut String) {
+    let mut rest = part;
+    loop {
+        let (plain, behind) =
+            rest.split_at(rest.bytes().position(|byte| !is_unreserved(byte)).unwrap_or(rest.len()));
+        text.push_str(plain);
+        let mut characters = behind.chars();
+        let Some(character) = characters.next() else { return };
+        rest = characters.as_str();
+        match (character, escaped_byte(behind.as_bytes())) {
+            (_, Some((byte, _))) => {
+                rest = &behind[3..];
+                if is_unreserved(byte) {
+                    text.push(char::from(byte));
+                } else {
+                    push_escape(byte, text);
+                }
+            }
+            ('+', _) => text.push_str(plus),
+            _ => character.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| push_escape(byte, text)),
+        }
+    }
+}
+
+fn push_escape(byte: u8, text: &mut String) {
+    text.extend(escape(byte).map(char::from));
 }
 
 /// True if a path has a `..` segment in any spelling.

@@ -16,6 +16,7 @@ use apigw_invoker::{
     },
     routing::PathMatch,
     settings::{CallerKeys, Document, Scheme, Settings, effective},
+    text::header_names::ClientProofs,
     tls::Configurations,
 };
 use bytes::Bytes;
@@ -185,7 +186,7 @@ fn a_section_answers_what_its_backend_does() {
         assert_eq!(section.caller_keys() != CallerKeys::Off, callers, "{name}");
         assert_eq!(section.source().is_some(), scope.is_some() && name != "callers", "{name}");
         assert_eq!(section.authorization_kinds().contains(&"iam"), scope.is_some(), "{name}");
-        assert!(target.max_request_body <= section.max_request_body(), "{name}");
+        assert!(target.max_request_body <= section.max_request_body().bytes(), "{name}");
         let key = format!("\"{}\":", section.name());
         assert!(effective(route).to_string().contains(&key), "{name}");
         for secret in ["hush", "base=1"] {
@@ -392,7 +393,8 @@ fn debug_of_a_backend_shows_no_secret() {
 #[test]
 fn a_client_loses_its_proofs_where_the_route_has_its_own() {
     for (name, backend) in backends() {
-        assert_eq!(backend.target().drops_proofs, ["signed", "callers"].contains(&name), "{name}");
+        let drops = backend.target().client_proofs == ClientProofs::Drop;
+        assert_eq!(drops, ["signed", "callers"].contains(&name), "{name}");
     }
     let (_, signed) = backends().into_iter().find(|(name, _)| *name == "signed").unwrap();
     let outbound = signed.request(inbound(Method::GET, "/aws/x", map(&[]), b"")).unwrap();

@@ -15,7 +15,7 @@ use apigw_invoker::{
     message::{
         error::{ErrorKind, ProxyError},
         inbound::RequestBody,
-        outbound::{OutboundRequest, Signature},
+        outbound::{OutboundRequest, Signature, SignedPayload},
     },
     settings::Timeouts,
 };
@@ -81,8 +81,9 @@ impl Caller {
             headers: HeaderMap::new(),
             body: RequestBody::Empty,
             signature: Signature::Ours,
+            payload: SignedPayload::Hash,
         };
-        let timeouts = Timeouts { connect: PATIENCE, first_byte: PATIENCE, idle: PATIENCE };
+        let timeouts = Timeouts { connect: PATIENCE, first_byte: PATIENCE, idle: Some(PATIENCE) };
         self.client
             .send(&self.endpoint, timeouts, &mut request, None, &mut ConnectionReuse::None)
             .await

@@ -58,6 +58,7 @@ mod retries;
 mod routing;
 mod schema;
 mod secrets;
+mod services;
 mod settings_files;
 mod shutdown;
 mod signatures;

@@ -275,9 +275,11 @@ fn k3_the_schema_takes_and_refuses_the_services_that_the_reader_does() {
         (true, "execute-api"),
         (true, "lambda"),
         (true, "es"),
-        (false, "s3"),
-        (false, "aoss"),
-        (false, "vpc-lattice-svcs"),
+        (true, "s3"),
+        (true, "aoss"),
+        (true, "vpc-lattice-svcs"),
+        (false, "s3express"),
+        (false, "sdb"),
         (false, "S3"),
     ] {
         let text = format!(

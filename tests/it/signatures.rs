@@ -4,6 +4,7 @@
 mod golden;
 mod properties;
 mod refusals;
+mod s3;
 mod sent;
 mod vectors;
 
@@ -16,7 +17,7 @@ use actix_http::{
 use apigw_invoker::{
     message::{
         inbound::RequestBody,
-        outbound::{OutboundRequest, Signature},
+        outbound::{OutboundRequest, Signature, SignedPayload},
     },
     signing::{Scope, Signer, SigningHeaders},
     text::uri_syntax::query::push_strict,
@@ -40,6 +41,7 @@ fn outbound(method: &str, target: &str, headers: HeaderMap, body: &[u8]) -> Outb
         headers,
         body,
         signature: Signature::Ours,
+        payload: SignedPayload::Hash,
     }
 }
 

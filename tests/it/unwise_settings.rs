@@ -19,14 +19,20 @@ fn k3_a_function_url_that_is_signed_for_execute_api_is_a_warning_with_the_cure()
 }
 
 #[test]
-fn k3_a_service_that_cannot_be_signed_yet_is_a_mistake() {
-    let route = "uri: /\napi_gateway:\n  function_uri: https://bucket.s3.us-east-1.amazonaws.com/\n  \
-                 authorization: { iam: { service: s3 } }\n";
-    let directory = settings(ANY_PORT, &[("s3", route)]);
+fn k3_a_service_that_cannot_be_signed_is_a_mistake() {
+    let host = "b--use1-az4--x-s3.s3express-use1-az4.us-east-1.amazonaws.com";
+    let route = format!(
+        "uri: /\napi_gateway:\n  function_uri: https://{host}/\n  \
+         authorization: {{ iam: {{ service: s3express }} }}\n"
+    );
+    let directory = settings(ANY_PORT, &[("s3", &route)]);
     let ended = end_of(&mut command("check", directory.path()));
     assert_eq!(ended.code, Some(78), "{ended:?}");
     assert!(
-        ended.errors.contains("api_gateway.authorization.iam.service: `s3` cannot be signed yet"),
+        ended.errors.contains(
+            "api_gateway.authorization.iam.service: `s3express` cannot be signed: S3 Express One Zone needs \
+             a session for each bucket (CreateSession)"
+        ),
         "{ended:?}"
     );
 }

@@ -13,7 +13,7 @@ use apigw_invoker::{
     client::{Client, ConnectionReuse},
     message::{
         inbound::RequestBody,
-        outbound::{OutboundRequest, Signature},
+        outbound::{OutboundRequest, Signature, SignedPayload},
     },
     metrics::Metrics,
 };
@@ -59,6 +59,7 @@ async fn call(backend: &dyn Backend, client: &Client) {
         headers: actix_http::header::HeaderMap::new(),
         body: RequestBody::Empty,
         signature: Signature::Ours,
+        payload: SignedPayload::Hash,
     };
     let upstream = client
         .send(&target.endpoint, target.timeouts, &mut request, None, &mut ConnectionReuse::None)

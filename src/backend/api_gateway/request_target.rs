@@ -11,28 +11,36 @@ use crate::{
         inbound::InboundRequest,
     },
     settings::FunctionUri,
-    text::uri_syntax::{RESERVED, check_remainder, climbs, is_dot_segment, query::push_strict},
+    text::{
+        signing_rules::CanonicalPath,
+        uri_syntax::{
+            RESERVED, check_remainder, climbs, is_dot_segment, path::make_strict, query::push_strict,
+        },
+    },
 };
 
 /// Room for slashes and for escapes that grow.
 const SPARE: usize = 64;
 
-/// The request target as it goes out. With `rewrites_query` the query gets strict escapes, so that it can be
-/// signed.
+/// The request target as it goes out. If the sidecar signs it, the query gets strict escapes, and so does a
+/// path that is not escaped again for the signature.
 ///
 /// # Errors
 /// The path leads above the route's prefix, or a path parameter has a dot segment.
 pub fn request_target(
     uri: &FunctionUri,
     inbound: &InboundRequest,
-    rewrites_query: bool,
+    signed_as: Option<CanonicalPath>,
 ) -> Result<String, ProxyError> {
     let own_query = own_query(uri, inbound)?;
     let length = uri.path.as_str().len() + own_query.as_ref().map_or(0, |query| query.len());
     let mut text = String::with_capacity(length + inbound.uri.path().len() + SPARE);
     push_path(uri, inbound, &mut text)?;
+    if signed_as == Some(CanonicalPath::EncodedOnce) {
+        make_strict(&mut text);
+    }
     let queries = [own_query.as_deref(), inbound.uri.query()];
-    if rewrites_query {
+    if signed_as.is_some() {
         let path_end = text.len();
         text.push('?');
         for query in queries.into_iter().flatten() {

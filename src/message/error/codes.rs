@@ -127,6 +127,11 @@ codes! {
     /// The body does not match its headers or the route.
     InvalidBody =>
         BAD_REQUEST, "invalid_body", Client, InvalidArgument, "The body is malformed or incomplete";
+    /// The client has signed the chunks of its `aws-chunked` body, and the sidecar replaces the signature on
+    /// which theirs depend.
+    ChunksSigned =>
+        BAD_REQUEST, "chunks_signed", Client, InvalidArgument,
+        "The chunks of the body are signed: send it unsigned (STREAMING-UNSIGNED-PAYLOAD-TRAILER) or whole";
     /// The route signs with keys of the caller, and the request has none.
     ClientCredentialsMissing(&'static str) =>
         UNAUTHORIZED, "client_credentials_missing", Client, Unauthenticated,
@@ -145,6 +150,10 @@ codes! {
     /// The request did not arrive in time.
     RequestTimeout =>
         REQUEST_TIMEOUT, "request_timeout", Client, DeadlineExceeded, "The request did not arrive in time";
+    /// The body has no declared length, and the service requires one.
+    LengthRequired =>
+        LENGTH_REQUIRED, "length_required", Client, InvalidArgument,
+        "The service requires Content-Length";
     /// The body, or the Lambda event that contains it, exceeds the route's limit.
     PayloadTooLarge {
         /// `the body` or `the event`.

@@ -82,7 +82,9 @@ fn changed_defaults_change_every_route() {
     directory.write("default.yaml", "defaults: { api_gateway: { idle_timeout: 9s } }\n");
     let changed = directory.load().unwrap();
     assert_eq!(are_same(&first, &changed), [false; 2]);
-    assert!(changed.iter().all(|route| route.backend.upstream().timeouts.idle == Duration::from_secs(9)));
+    assert!(
+        changed.iter().all(|route| route.backend.upstream().timeouts.idle == Some(Duration::from_secs(9)))
+    );
 }
 
 #[test]

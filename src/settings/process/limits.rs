@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     settings::{route::upstream::SHORTEST_TIMEOUT, source::key_type::DAY},
-    text::units::{WrittenDuration, WrittenSize},
+    text::units::{OrNone, WrittenDuration, WrittenSize},
 };
 
 section! {
@@ -17,8 +17,9 @@ section! {
     /// Maximum number of requests in flight, each until the last byte of its response; further ones get 503
     /// at once.
     max_in_flight: u32 [1..=1_000_000] = 1024;
-    /// Maximum size of a request body. `max_req_body_size` of a route cannot exceed it.
-    max_request_body: WrittenSize [1..=1 << 30] = 64 << 20;
+    /// Maximum size of a request body. `max_req_body_size` of a route cannot exceed it. `none` for no limit
+    /// of the process.
+    max_request_body: OrNone<WrittenSize> [1..=1 << 30] = 64 << 20;
     // the default is the longest URL of a regional API (docs.aws.amazon.com, API Gateway quotas); above the
     // upper bound a query whose every byte is escaped into three would exceed the 64 KiB of `http` and
     // `aws-sigv4`

@@ -7,13 +7,16 @@ use secrecy::{ExposeSecret, SecretString};
 use super::{
     backend::UpstreamServer,
     client_credentials::{CallerKeys, ClientCredentialSettings, WrittenClientCredentials},
+    connect::Connect,
     credentials::{KeyNames, SectionCredentials, is_visible},
     endpoint_variant::EndpointVariant,
+    forward_proxy::HostPort,
     function_uri::FunctionUri,
     key_source::{CredentialSettings, WrittenCredentials},
     proxy_rule::ProxyRule,
-    service, session_name,
-    upstream::{BackendConnection, SCOPE_WORD, UpstreamSettings, WrittenUpstream},
+    service::{self, PayloadSigning},
+    session_name,
+    upstream::{BackendConnection, SCOPE_WORD, Scheme, UpstreamSettings, WrittenUpstream},
 };
 use crate::{
     settings::{
@@ -24,7 +27,11 @@ use crate::{
             key_type::{DAY, KeyType as _, Proof},
         },
     },
-    text::units::{WrittenDuration, WrittenSize, size_text},
+    text::{
+        signing_rules::UNSUPPORTED_NAMES,
+        units::{OrNone, WrittenDuration, WrittenSize},
+        uri_syntax::is_loopback,
+    },
 };
 
 /// APISIX's default.
@@ -46,7 +53,7 @@ section! {
         /// Connections, time limits and retries.
         upstream: Arc<UpstreamSettings>,
         /// The maximum size of a request body in bytes.
-        max_req_body_size: u64,
+        max_req_body_size: OrNone<u64>,
     }
 
     /// URL of the endpoint: scheme, host, stage, path and optionally a query. The rest of the request's path,
@@ -66,8 +73,10 @@ section! {
         => |gateway| gateway.upstream.keepalive_timeout;
     // API Gateway's limit (docs.aws.amazon.com, API Gateway quotas). APISIX's default is 64 MiB, which API
     // Gateway would refuse only after all of it was sent
-    /// Maximum size of a request body; larger ones get 413. At most `limits.max_request_body`.
-    max_req_body_size: WrittenSize [1..=1 << 30] = 10 << 20 => |gateway| gateway.max_req_body_size;
+    /// Maximum size of a request body; larger ones get 413. At most `limits.max_request_body`. `none` for no
+    /// limit, which needs `payload: unsigned`, because a signed body is held in memory.
+    max_req_body_size: OrNone<WrittenSize> [1..=1 << 30] = 10 << 20
+        => |gateway| gateway.max_req_body_size;
     ..upstream: WrittenUpstream, with own_upstream;
 }
 
@@ -111,8 +120,9 @@ section! {
         client: ClientCredentialSettings,
         /// The region of the endpoint.
         region: String,
-        /// `execute-api`, or `lambda` for Function URLs.
+        /// Such as `execute-api`, or `lambda` for Function URLs.
         service: String,
+        payload: PayloadSigning,
     }
 
     // no secret: every signature and AWS's logs contain it
@@ -125,10 +135,15 @@ section! {
     secret_key: Proof => _;
     /// Region of the endpoint.
     aws_region: String = "us-east-1", pattern(SCOPE_WORD) => |iam| &iam.region;
-    /// Service of the signature: `execute-api` for an API, `lambda` for a Function URL. Services with other
-    /// signing rules (`s3`, `s3express`, `s3-object-lambda`, `s3-outposts`, `aoss`, `glacier`, `sdb`,
-    /// `vpc-lattice-svcs`) are a mistake.
-    service: String = "execute-api", kind(Kind::WordBut(service::UNSUPPORTED)) => |iam| &iam.service;
+    /// Service of the signature: `execute-api` for an API, `lambda` for a Function URL, or another service,
+    /// such as `s3`, `es`, `aoss`, `aps` or `bedrock`, see "Services". `s3express` is a mistake, because it
+    /// needs sessions.
+    service: String = "execute-api", kind(Kind::WordBut(UNSUPPORTED_NAMES)) => |iam| &iam.service;
+    /// `signed`: signatures cover the body, which is read whole before it is sent. `unsigned`: they do not,
+    /// and a body is sent while it arrives; only over TLS or to loopback. `signed` by default, and `unsigned`
+    /// for `vpc-lattice-svcs`, which accepts nothing else. `execute-api`, `lambda`, `aoss` and `glacier`
+    /// accept only `signed`.
+    payload: PayloadSigning => |iam| iam.payload;
     ..source: WrittenCredentials, with own_source;
     ..client: WrittenClientCredentials;
 }
@@ -155,6 +170,11 @@ impl Authorization {
     /// True if the route sends neither an API key nor a signature.
     pub fn is_none(&self) -> bool {
         self.apikey.is_none() && self.iam.is_none()
+    }
+
+    /// True if the route signs requests without their bodies.
+    fn has_unsigned_payload(&self) -> bool {
+        self.iam.as_ref().is_some_and(|iam| iam.payload == PayloadSigning::Unsigned)
     }
 }
 
@@ -187,10 +207,15 @@ impl WrittenApiGateway {
         let upstream = self.upstream.check(own, checker);
         let authorization = match self.authorization.take() {
             None => Some(Authorization::default()),
-            Some(written) => written.check(&upstream.proxy_rule, &mut checker.at("authorization")),
+            Some(written) => {
+                let rule = &upstream.proxy_rule;
+                let is_exposed = function_uri.as_ref().is_some_and(|uri| is_exposed(uri, &upstream.connect));
+                written.check(rule, is_exposed, &mut checker.at("authorization"))
+            }
         };
         self.refuse_two_kinds_of_clients_keys(authorization.as_ref(), checker);
-        let max_req_body_size = self.max_req_body_size(limits, checker);
+        let streams = authorization.as_ref().is_none_or(Authorization::has_unsigned_payload);
+        let max_req_body_size = self.max_req_body_size(streams, limits, checker);
         let settle = self.settled(checker);
         Some(settle(ApiGatewayParts {
             function_uri: function_uri?,
@@ -214,23 +239,38 @@ impl WrittenApiGateway {
         }
     }
 
-    fn max_req_body_size(&self, limits: &Limits, checker: &mut Checker<'_>) -> u64 {
+    /// The maximum size of a request body; `none` is valid only if bodies are sent while they arrive.
+    fn max_req_body_size(&self, streams: bool, limits: &Limits, checker: &mut Checker<'_>) -> OrNone<u64> {
         let key = declared!(WrittenApiGateway, "max_req_body_size");
+        let most = limits.max_request_body;
         let Some(size) = checker.checked(key, self.max_req_body_size) else {
-            return WrittenSize::standard(key).min(limits.max_request_body);
+            let standard = OrNone::<WrittenSize>::standard(key);
+            return OrNone(Some(standard.bytes().min(most.bytes())));
         };
-        if size > limits.max_request_body {
-            checker.at("max_req_body_size").report(
-                "exceeds `limits.max_request_body`",
-                format!("at most {}", size_text(limits.max_request_body)),
-            );
+        let mut checker = checker.at("max_req_body_size");
+        if size.bytes() > most.bytes() {
+            checker.report("exceeds `limits.max_request_body`", format!("at most {most}"));
+        } else if size.0.is_none() && !streams {
+            let problem = "`none` needs bodies that are sent while they arrive";
+            checker.report_incomplete(problem, "a size, or `payload: unsigned` in `authorization.iam`");
         }
         size
     }
 }
 
+/// True if requests leave this machine without TLS.
+fn is_exposed(uri: &FunctionUri, connect: &Connect) -> bool {
+    let HostPort(connected, _) = connect.place(&uri.host, uri.port);
+    uri.scheme == Scheme::Http && !is_loopback(connected)
+}
+
 impl WrittenAuthorization {
-    fn check(mut self, proxy: &ProxyRule, checker: &mut Checker<'_>) -> Option<Authorization> {
+    fn check(
+        mut self,
+        proxy: &ProxyRule,
+        is_exposed: bool,
+        checker: &mut Checker<'_>,
+    ) -> Option<Authorization> {
         let is_empty = self.apikey.is_none()
             && self.iam.is_none()
             && !checker.has_error("apikey")
@@ -244,27 +284,25 @@ impl WrittenAuthorization {
         if !is_valid_key {
             checker.at("apikey").report("empty or not valid in a header", "the API key, visible ASCII");
         }
-        let iam = self.iam.take().map(|written| written.check(proxy, &mut checker.at("iam")));
+        let iam = self.iam.take().map(|written| written.check(proxy, is_exposed, &mut checker.at("iam")));
         let is_valid = !is_empty && is_valid_key && iam.as_ref().is_none_or(Option::is_some);
         is_valid.then(|| self.settled(checker)(AuthorizationParts { apikey, iam: iam.flatten() }))
     }
 }
 
 impl WrittenIam {
-    fn check(mut self, proxy: &ProxyRule, checker: &mut Checker<'_>) -> Option<Iam> {
+    fn check(mut self, proxy: &ProxyRule, is_exposed: bool, checker: &mut Checker<'_>) -> Option<Iam> {
         let expected = "lower-case letters, digits and `-`";
         let mut word = |key: &Key, written: Option<String>| {
             let text = written.unwrap_or_else(|| String::standard(key));
             checker.parsed(key.name, &text, expected, |text| is_scope_word(text).then(|| text.to_owned()))
         };
         let region = word(declared!(WrittenIam, "aws_region"), self.aws_region.take());
-        let service = word(declared!(WrittenIam, "service"), self.service.take()).filter(|service| {
-            let problem = service::unsupported(service);
-            let is_supported = problem.is_none();
-            if let Some(problem) = problem {
-                checker.at("service").report(problem, service::EXPECTED);
-            }
-            is_supported
+        let service = word(declared!(WrittenIam, "service"), self.service.take());
+        let payload = checker.checked(declared!(WrittenIam, "payload"), self.payload.take());
+        let payload = service.as_deref().map(|service| {
+            service::check(service, checker);
+            PayloadSigning::check(payload, service, is_exposed, checker)
         });
         let region = region?;
         let secret_name =
@@ -281,7 +319,8 @@ impl WrittenIam {
         let source = self.source.check(names, own, checker);
         let client = self.client.check(source.as_ref(), checker);
         let settle = self.settled(checker);
-        Some(settle(IamParts { source: Arc::new(source?), client: client?, region, service: service? }))
+        let (source, client) = (Arc::new(source?), client?);
+        Some(settle(IamParts { source, client, region, service: service?, payload: payload? }))
     }
 
     /// The secret access key under either name.
@@ -330,6 +369,7 @@ mod tests {
                 client: ClientCredentialSettings::default(),
                 region: "us-east-1".into(),
                 service: "execute-api".into(),
+                payload: PayloadSigning::Signed,
             }),
         };
         let shown = format!("{authorization:?}");

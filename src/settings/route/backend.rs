@@ -12,9 +12,12 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::{api_gateway::WrittenApiGateway, lambda::WrittenLambda, shared_parts::SharedParts};
-use crate::settings::{
-    ApiGatewaySettings, CallerKeys, CredentialSettings, EndpointVariant, LambdaSettings, Scheme,
-    UpstreamSettings, process::limits::Limits, source::check::Checker,
+use crate::{
+    settings::{
+        ApiGatewaySettings, CallerKeys, CredentialSettings, EndpointVariant, LambdaSettings, Scheme,
+        UpstreamSettings, process::limits::Limits, source::check::Checker,
+    },
+    text::units::OrNone,
 };
 
 /// The backends, each with its key, its written section and its checked section.
@@ -168,7 +171,7 @@ pub trait BackendSection {
     fn signing_scope(&self) -> Option<(&str, &str)>;
 
     /// The maximum size of a request body in bytes.
-    fn max_request_body(&self) -> u64;
+    fn max_request_body(&self) -> OrNone<u64>;
 
     /// The section with its defaults and without its secrets.
     fn shown(&self) -> Value;

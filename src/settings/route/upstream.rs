@@ -14,7 +14,7 @@ use super::{
     retry::{RetrySettings, WrittenRetry},
 };
 use crate::settings::source::{check::Checker, key_type::DAY};
-use crate::text::units::WrittenDuration;
+use crate::text::units::{OrNone, WrittenDuration};
 use crate::tls::{ClientIdentity, IdentityProblem};
 
 /// APISIX's lower bound of time limits: shorter ones are probably typos.
@@ -67,8 +67,8 @@ pub struct Timeouts {
     pub connect: Duration,
     /// Without progress in sending, then until the response's head has arrived.
     pub first_byte: Duration,
-    /// Between two pieces of the response's body.
-    pub idle: Duration,
+    /// Between two pieces of the response's body; `None` for no limit.
+    pub idle: Option<Duration>,
 }
 
 section! {
@@ -106,12 +106,14 @@ section! {
     /// Time limit without progress while the request is sent, then of the wait for the response's head;
     /// `timeout` by default.
     first_byte_timeout: WrittenDuration [SHORTEST_TIMEOUT..=DAY] => |upstream| upstream.timeouts.first_byte;
-    /// Time limit between two pieces of the response's body; `timeout` by default.
-    idle_timeout: WrittenDuration [SHORTEST_TIMEOUT..=DAY] => |upstream| upstream.timeouts.idle;
+    /// Time limit between two pieces of the response's body; `timeout` by default. `none` for no limit, as
+    /// event streams with long silences need it.
+    idle_timeout: OrNone<WrittenDuration> [SHORTEST_TIMEOUT..=DAY]
+        => |upstream| OrNone(upstream.timeouts.idle);
     /// Time limit of the whole request, from its head to the last byte of the response, including retries and
-    /// their pauses; `0` for none. None by default, because a streamed response may last as long as its
-    /// function runs.
-    request_timeout: WrittenDuration [SHORTEST_TIMEOUT..=DAY], or_none()
+    /// their pauses; `0` or `none` for no limit. No limit by default, because a streamed response may last as
+    /// long as its function runs.
+    request_timeout: OrNone<WrittenDuration> [SHORTEST_TIMEOUT..=DAY]
         => |upstream| upstream.request_timeout;
     /// Retries of failed calls; see "Retries".
     retry: WrittenRetry => |upstream| upstream.retry;
@@ -192,7 +194,7 @@ impl WrittenUpstream {
             connect,
             proxy,
             proxy_rule,
-            request_timeout: request_timeout.filter(|limit| !limit.is_zero()),
+            request_timeout: request_timeout.flatten(),
             retry: self.retry.take().unwrap_or_default().check(&mut checker.at("retry")),
             // 0 in a route turns off the circuit breaker of `defaults`
             circuit_breaker: circuit_breaker.filter(|breaker| breaker.failures > 0),
@@ -202,11 +204,12 @@ impl WrittenUpstream {
 
     fn timeouts(&self, default: Duration, checker: &mut Checker<'_>) -> Timeouts {
         let all = checker.checked(declared!(WrittenUpstream, "timeout"), self.timeout).unwrap_or(default);
+        let idle = checker.checked(declared!(WrittenUpstream, "idle_timeout"), self.idle_timeout);
         let mut phase = |key, written| checker.checked(key, written).unwrap_or(all);
         Timeouts {
             connect: phase(declared!(WrittenUpstream, "connect_timeout"), self.connect_timeout),
             first_byte: phase(declared!(WrittenUpstream, "first_byte_timeout"), self.first_byte_timeout),
-            idle: phase(declared!(WrittenUpstream, "idle_timeout"), self.idle_timeout),
+            idle: idle.unwrap_or(Some(all)),
         }
     }
 

@@ -72,9 +72,11 @@ pub enum Kind {
     /// From 0 to 1.
     Share,
     Duration(u64, u64),
-    /// The range, or 0 for none.
+    /// The range, or 0 or `none` for no limit.
     DurationOrNone(u64, u64),
     Size(u64, u64),
+    /// The range, or `none` for no limit.
+    SizeOrNone(u64, u64),
     Words(&'static [&'static str]),
     /// `1.0` is a number to YAML.
     Version,
@@ -102,9 +104,10 @@ impl Kind {
     pub fn bounds(&self) -> Option<(i128, i128)> {
         match *self {
             Self::Number(least, most) => Some((least.into(), most.into())),
-            Self::Duration(least, most) | Self::DurationOrNone(least, most) | Self::Size(least, most) => {
-                Some((least.into(), most.into()))
-            }
+            Self::Duration(least, most)
+            | Self::DurationOrNone(least, most)
+            | Self::Size(least, most)
+            | Self::SizeOrNone(least, most) => Some((least.into(), most.into())),
             _ => None,
         }
     }
@@ -119,7 +122,7 @@ impl Kind {
         let whole = u64::try_from(bound).unwrap_or(u64::MAX);
         match self {
             Self::Duration(..) | Self::DurationOrNone(..) => duration_text(Duration::from_millis(whole)),
-            Self::Size(..) => size_text(whole),
+            Self::Size(..) | Self::SizeOrNone(..) => size_text(whole),
             _ => bound.to_string(),
         }
     }
@@ -168,17 +171,11 @@ impl Key {
         let kind = match self.kind {
             Kind::Duration(..) => Kind::Duration(least, most),
             Kind::Size(..) => Kind::Size(least, most),
+            Kind::DurationOrNone(..) => Kind::DurationOrNone(least, most),
+            Kind::SizeOrNone(..) => Kind::SizeOrNone(least, most),
             _ => Kind::Number(least.cast_signed(), most.cast_signed()),
         };
         Self { kind, ..self }
-    }
-
-    /// A duration where 0 is none.
-    pub const fn or_none(self) -> Self {
-        match self.kind {
-            Kind::Duration(least, most) => Self { kind: Kind::DurationOrNone(least, most), ..self },
-            _ => self,
-        }
     }
 
     pub const fn required(self) -> Self {

@@ -9,7 +9,7 @@ use super::{
     check::Checker,
     declaration::{Key, Kind, Standard, VISIBLE},
 };
-use crate::text::units::{WrittenDuration, WrittenShare, WrittenSize, duration_text, size_text};
+use crate::text::units::{OrNone, WrittenDuration, WrittenShare, WrittenSize, duration_text, size_text};
 
 /// The longest duration of the settings: the sum of two cannot overflow.
 pub const DAY: Duration = Duration::from_hours(24);
@@ -135,6 +135,39 @@ impl KeyType for WrittenSize {
 
     fn checked(self, key: &Key, checker: &mut Checker<'_>) -> Option<u64> {
         checker.is_within(key, self.0.into(), || size_text(self.0)).then_some(self.0)
+    }
+}
+
+impl KeyType for OrNone<WrittenDuration> {
+    /// `None` is no limit.
+    type Checked = Option<Duration>;
+    const KIND: Kind = Kind::DurationOrNone(0, 86_400_000);
+
+    fn standard(key: &Key) -> Option<Duration> {
+        (key.standard != Standard::None).then(|| Duration::from_millis(whole(key)))
+    }
+
+    fn checked(self, key: &Key, checker: &mut Checker<'_>) -> Option<Option<Duration>> {
+        match self.0.filter(|WrittenDuration(limit)| !limit.is_zero()) {
+            Some(limit) => limit.checked(key, checker).map(Some),
+            None => Some(None),
+        }
+    }
+}
+
+impl KeyType for OrNone<WrittenSize> {
+    type Checked = OrNone<u64>;
+    const KIND: Kind = Kind::SizeOrNone(0, u64::MAX);
+
+    fn standard(key: &Key) -> OrNone<u64> {
+        OrNone(Some(whole(key)))
+    }
+
+    fn checked(self, key: &Key, checker: &mut Checker<'_>) -> Option<OrNone<u64>> {
+        match self.0 {
+            Some(size) => size.checked(key, checker).map(|size| OrNone(Some(size))),
+            None => Some(OrNone(None)),
+        }
     }
 }
 

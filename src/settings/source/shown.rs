@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 
 use super::{declaration::Key, secrecy::Secrecy};
-use crate::text::units::{duration_text, size_text};
+use crate::text::units::{NONE, OrNone, duration_text, size_text};
 
 /// Shown in the place of a secret.
 pub const REDACTED: &str = "(redacted)";
@@ -103,6 +103,12 @@ as_json! { bool u16 u32 i32 f64 SocketAddr Value }
 impl<T: Show> Show for Option<T> {
     fn show(&self, secrecy: Secrecy) -> Value {
         self.as_ref().map_or(Value::Null, |value| value.show(secrecy))
+    }
+}
+
+impl<T: Show> Show for OrNone<T> {
+    fn show(&self, secrecy: Secrecy) -> Value {
+        self.0.as_ref().map_or_else(|| NONE.into(), |value| value.show(secrecy))
     }
 }
 

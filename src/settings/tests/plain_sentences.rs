@@ -211,10 +211,10 @@ fn k7_kongs_forms_of_values_are_valid() {
         );
     }
     let minute = Duration::from_mins(1);
-    assert_eq!(lambda("  timeout: 60000.0\n").upstream.timeouts.idle, minute);
-    assert_eq!(lambda("  timeout: 60000\n").upstream.timeouts.idle, minute);
+    assert_eq!(lambda("  timeout: 60000.0\n").upstream.timeouts.idle, Some(minute));
+    assert_eq!(lambda("  timeout: 60000\n").upstream.timeouts.idle, Some(minute));
     assert_eq!(lambda("  port: 8443.0\n").endpoint.port, 8443);
-    assert_eq!(lambda("  timeout: 1.5s\n").upstream.timeouts.idle, Duration::from_millis(1500));
+    assert_eq!(lambda("  timeout: 1.5s\n").upstream.timeouts.idle, Some(Duration::from_millis(1500)));
 }
 
 #[test]

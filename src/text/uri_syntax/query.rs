@@ -5,7 +5,7 @@
 
 use std::iter;
 
-use super::{escape, escaped_byte, is_unreserved};
+use super::push_strict_part;
 
 /// Parameters of a query-string signature, which AWS refuses beside a signature in the header.
 const SIGNATURE_PARAMETERS: [&str; 7] = [
@@ -18,6 +18,9 @@ const SIGNATURE_PARAMETERS: [&str; 7] = [
     "X-Amz-SignedHeaders",
 ];
 
+/// A `+` is a blank in forms.
+const PLUS: &str = "%20";
+
 /// Appends the pairs of `query` to `strict` with strict escapes: `+` is a blank, a name alone gets its `=`,
 /// empty pairs and the parameters of a client's signature are removed.
 pub fn push_strict(query: &str, strict: &mut String) {
@@ -27,13 +30,13 @@ pub fn push_strict(query: &str, strict: &mut String) {
             strict.push('&');
         }
         let start = strict.len();
-        push_strict_part(name, strict);
+        push_strict_part(name, PLUS, strict);
         if is_of_signature(&strict[start..]) {
             strict.truncate(end);
             continue;
         }
         strict.push('=');
-        push_strict_part(value, strict);
+        push_strict_part(value, PLUS, strict);
     }
 }
 
@@ -42,7 +45,7 @@ pub fn left_out(query: &str) -> Vec<String> {
     let mut names = Vec::new();
     for (name, _) in pairs(query) {
         let mut text = String::with_capacity(name.len());
-        push_strict_part(name, &mut text);
+        push_strict_part(name, PLUS, &mut text);
         if is_of_signature(&text) && !names.contains(&text) {
             names.push(text);
         }
@@ -76,42 +79,6 @@ fn split_at(text: &str, separator: u8) -> (&str, Option<&str>) {
 /// True if a name in strict escapes is a parameter of a query-string signature.
 fn is_of_signature(name: &str) -> bool {
     SIGNATURE_PARAMETERS.iter().any(|own| own.eq_ignore_ascii_case(name))
-}
-
-fn push_strict_part(part: &str, text: &mut String) {
-    if part.bytes().all(is_unreserved) {
-        text.push_str(part);
-    } else {
-        push_escaped_part(part, text);
-    }
-}
-
-fn push_escaped_part(part: &str, text: &mut String) {
-    let mut rest = part;
-    loop {
-        let (plain, behind) =
-            rest.split_at(rest.bytes().position(|byte| !is_unreserved(byte)).unwrap_or(rest.len()));
-        text.push_str(plain);
-        let mut characters = behind.chars();
-        let Some(character) = characters.next() else { return };
-        rest = characters.as_str();
-        match (character, escaped_byte(behind.as_bytes())) {
-            (_, Some((byte, _))) => {
-                rest = &behind[3..];
-                if is_unreserved(byte) {
-                    text.push(char::from(byte));
-                } else {
-                    push_escape(byte, text);
-                }
-            }
-            ('+', _) => text.push_str("%20"),
-            _ => character.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| push_escape(byte, text)),
-        }
-    }
-}
-
-fn push_escape(byte: u8, text: &mut String) {
-    text.extend(escape(byte).map(char::from));
 }
 
 #[cfg(test)]

@@ -99,10 +99,22 @@ static KEYS: LazyLock<Vec<Declared>> = LazyLock::new(|| {
 static VALIDATORS: LazyLock<[Validator; 2]> =
     LazyLock::new(|| [validator(&of(File::Default)), validator(&of(File::Route))]);
 
+const ROLE: &str = "arn:aws:iam::123456789012:role/r";
+
+/// The smallest valid `iam` around a key that needs others.
+fn iam(key: &str) -> Option<Value> {
+    Some(match key {
+        "accesskey" | "secretkey" | "session_token" => json!({ "accesskey": "a", "secretkey": "s" }),
+        "secret_key" => json!({ "accesskey": "a" }),
+        "external_id" | "role_duration" | "role_session_name" => json!({ "assume_role_arn": ROLE }),
+        "payload" => json!({ "service": "s3" }),
+        "client_credentials_required" => json!({ "client_credentials": "basic" }),
+        _ => return None,
+    })
+}
+
 /// The smallest valid document around a key.
 fn base(file: File, path: &[String]) -> Value {
-    let keys = json!({ "accesskey": "a", "secretkey": "s" });
-    let role = "arn:aws:iam::123456789012:role/r";
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
     let mut base = match (file, path[0]) {
         (File::Default, _) => json!({}),
@@ -115,17 +127,8 @@ fn base(file: File, path: &[String]) -> Value {
     match path[..] {
         ["listen", "proxy_protocol"] => base["listen"] = json!({ "trusted_ips": ["10.0.0.0/8"] }),
         ["tracing", "otlp", _] => base["tracing"] = json!({ "otlp": { "endpoint": "http://c:4318" } }),
-        ["api_gateway", "authorization", "iam", "accesskey" | "secretkey" | "session_token"] => {
-            base["api_gateway"]["authorization"] = json!({ "iam": keys });
-        }
-        ["api_gateway", "authorization", "iam", "secret_key"] => {
-            base["api_gateway"]["authorization"] = json!({ "iam": { "accesskey": "a" } });
-        }
-        ["api_gateway", "authorization", "iam", "external_id" | "role_duration" | "role_session_name"] => {
-            base["api_gateway"]["authorization"] = json!({ "iam": { "assume_role_arn": role } });
-        }
         ["lambda", "aws_external_id" | "aws_role_duration" | "aws_role_session_name"] => {
-            base["lambda"]["aws_assume_role_arn"] = role.into();
+            base["lambda"]["aws_assume_role_arn"] = ROLE.into();
         }
         ["lambda", "aws_key" | "aws_secret" | "aws_session_token"] => {
             base["lambda"]["aws_key"] = "a".into();
@@ -135,8 +138,14 @@ fn base(file: File, path: &[String]) -> Value {
             base["lambda"]["aws_access_key"] = "a".into();
             base["lambda"]["aws_secret_key"] = "s".into();
         }
-        ["api_gateway", "authorization", "iam", "client_credentials_required"] => {
-            base["api_gateway"]["authorization"] = json!({ "iam": { "client_credentials": "basic" } });
+        ["api_gateway", "authorization", "iam", key] => {
+            if let Some(iam) = iam(key) {
+                base["api_gateway"]["authorization"] = json!({ "iam": iam });
+            }
+        }
+        ["api_gateway", "max_req_body_size"] => {
+            base["api_gateway"]["authorization"] =
+                json!({ "iam": { "service": "s3", "payload": "unsigned" } });
         }
         ["lambda", "client_credentials_required"] => base["lambda"]["client_credentials"] = "basic".into(),
         ["lambda", "sign"] => {
@@ -173,7 +182,7 @@ fn read(file: File, document: &Value) -> Result<(), String> {
     let documents = match file {
         File::Default => [Document::process(text), Document::route("r", right.to_string())],
         File::Route => {
-            [Document::process("limits: { max_request_body: 1GiB }\n"), Document::route("r", text)]
+            [Document::process("limits: { max_request_body: none }\n"), Document::route("r", text)]
         }
     };
     let read = Settings::from_documents(&documents, &BTreeMap::new());

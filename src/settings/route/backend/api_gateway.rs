@@ -12,7 +12,7 @@ use crate::{
         service,
         source::{secrecy::Secrecy, shown::Show as _},
     },
-    text::{aws_hosts::region_in, header_names::AWS_PROOFS},
+    text::{header_names::AWS_PROOFS, units::OrNone},
 };
 
 impl ApiGatewaySettings {
@@ -63,7 +63,7 @@ impl BackendSection for ApiGatewaySettings {
         self.authorization.iam.as_ref().map(|iam| (&*iam.region, &*iam.service))
     }
 
-    fn max_request_body(&self) -> u64 {
+    fn max_request_body(&self) -> OrNone<u64> {
         self.max_req_body_size
     }
 
@@ -88,16 +88,8 @@ impl BackendSection for ApiGatewaySettings {
     }
 
     fn warnings(&self, id: &str) -> Vec<String> {
-        other_region(self, id).into_iter().chain(service::warning(id, self)).collect()
+        let Some(iam) = &self.authorization.iam else { return Vec::new() };
+        let doubts = service::doubts(&self.function_uri.host, &iam.region, &iam.service);
+        doubts.into_iter().map(|doubt| format!("route {id}: {doubt}")).collect()
     }
-}
-
-/// Warns if the signing region differs from the host's, to which AWS answers 403.
-fn other_region(settings: &ApiGatewaySettings, id: &str) -> Option<String> {
-    let (host, iam) = (&settings.function_uri.host, settings.authorization.iam.as_ref()?);
-    let region = region_in(host).filter(|region| *region != iam.region)?;
-    Some(format!(
-        "route {id}: signs for the region {}, but {host} is in {region}: set aws_region",
-        iam.region
-    ))
 }

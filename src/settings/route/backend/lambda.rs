@@ -12,7 +12,7 @@ use crate::{
         },
         source::{secrecy::Secrecy, shown::Show as _},
     },
-    text::aws_hosts::lambda_host,
+    text::{aws_hosts::lambda_host, units::OrNone},
 };
 
 impl LambdaSettings {
@@ -68,7 +68,7 @@ impl BackendSection for LambdaSettings {
         self.sign.then_some((&*self.region, "lambda"))
     }
 
-    fn max_request_body(&self) -> u64 {
+    fn max_request_body(&self) -> OrNone<u64> {
         self.max_request_body
     }
 

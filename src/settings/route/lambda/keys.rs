@@ -21,7 +21,7 @@ use crate::{
             key_type::{DAY, KeyType, Proof},
         },
     },
-    text::units::WrittenDuration,
+    text::units::{OrNone, WrittenDuration},
 };
 
 /// A name, a partial or a full ARN, each with or without a qualifier.
@@ -60,7 +60,7 @@ section! {
         /// The conversion of the function's response.
         answer: AnswerSettings,
         /// The maximum size of a request body in bytes.
-        max_request_body: u64,
+        max_request_body: OrNone<u64>,
         /// Connections, time limits and retries.
         upstream: Arc<UpstreamSettings>,
     }

@@ -1,0 +1,248 @@
+"""The trials of `run`."""
+
+import io
+import json
+import logging
+import re
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import boto3
+from botocore import UNSIGNED
+from botocore.config import Config
+from moto.server import ThreadedMotoServer
+from opensearchpy import OpenSearch
+from opensearchpy.helpers import bulk
+from verifier import ID, LARGE_SIZE, SECRET, TOKEN, Verifier
+
+BINARY, WORK = Path(sys.argv[1]), Path(sys.argv[2])
+# the services, with the `payload` of each
+SERVICES = [
+    ("s3", "unsigned"), ("s3", "signed"), ("s3-outposts", "signed"), ("s3-object-lambda", "unsigned"),
+    ("aoss", None), ("glacier", None), ("vpc-lattice-svcs", None), ("execute-api", None), ("lambda", None),
+    ("es", None), ("es", "unsigned"), ("aps", None), ("appsync", None), ("bedrock", None), ("bedrock-agentcore", None),
+]
+MAX_RESIDENT = 40 << 10
+differences = 0
+
+
+def compare(name: str, result: object, expected: object) -> None:
+    global differences
+    if result == expected:
+        print(f"ok       {name}", flush=True)
+    else:
+        differences += 1
+        print(f"DIFFERS  {name}: {result!r} instead of {expected!r}", flush=True)
+
+
+class Sidecar:
+    """The binary with a route for each service, which the client's host names."""
+
+    def __init__(self, upstream: str) -> None:
+        settings = WORK / "settings"
+        (settings / "routes").mkdir(parents=True, exist_ok=True)
+        for old in (settings / "routes").iterdir():
+            old.unlink()
+        for service, payload in SERVICES:
+            iam = f"accesskey: {ID}, secretkey: {SECRET}, session_token: {TOKEN}, service: {service}"
+            iam += f", payload: {payload}" if payload else ""
+            limit = "none" if payload == "unsigned" else "64MiB"
+            name = f"{service}-{payload or 'default'}"
+            (settings / f"routes/{name}.yaml").write_text(
+                f"uri: /*\nhosts: [{name}.localhost{', 127.0.0.1' if name == 's3-unsigned' else ''}]\napi_gateway:\n"
+                f"  function_uri: http://{upstream}\n  max_req_body_size: {limit}\n  timeout: 60s\n"
+                f"  authorization: {{ iam: {{ {iam} }} }}\n"
+            )
+        key, certificate = WORK / "key.pem", WORK / "certificate.pem"
+        request = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost"
+        names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate]
+        subprocess.run([*request.split(), *names], check=True, capture_output=True)
+        https = f"https: {{ address: 127.0.0.1:0, certificate: {certificate}, key: {key} }}"
+        (settings / "default.yaml").write_text(
+            f"listen: {{ http: 127.0.0.1:0, {https} }}\nadmin: {{ address: 127.0.0.1:0 }}\n"
+            "limits: { max_request_body: none }\nlog: { access: false }\n"
+        )
+        self.log = WORK / "log"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen([BINARY, "run", "--settings", settings], stderr=log)
+        self.plain = self._says(r"listening on ([^ ,]+),")
+        self.secure = self._says(r"listening with TLS on (\S+)")
+        self.certificate = certificate
+
+    def _says(self, pattern: str) -> str:
+        for _ in range(200):
+            if found := re.search(pattern, self.log.read_text()):
+                return found[1].rstrip(",")
+            if self.process.poll() is not None:
+                break
+            time.sleep(0.05)
+        sys.exit(f"the sidecar does not start: {self.log.read_text()}")
+
+    def resident(self) -> int:
+        """The most kibibytes that were resident so far."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(r"VmHWM:\s+(\d+)", status)[1])
+
+    def call(self, name: str, method: str, target: str, headers: dict, body: bytes | None = None):
+        url = f"http://{self.plain}{target}"
+        headers = {"host": f"{name}.localhost", **headers}
+        request = urllib.request.Request(url, data=body, method=method, headers=headers)
+        try:
+            return urllib.request.urlopen(request, timeout=60)
+        except urllib.error.HTTPError as error:
+            return error
+
+
+class Zeros(io.RawIOBase):
+    """A file of zeros, which takes no memory."""
+
+    def __init__(self, size: int) -> None:
+        self.size, self.at = size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self.at
+
+    def seek(self, to: int, whence: int = 0) -> int:
+        self.at = (0, self.at, self.size)[whence] + to
+        return self.at
+
+    def read(self, size: int = -1) -> bytes:
+        left = self.size - self.at
+        size = left if size is None or size < 0 else min(size, left)
+        self.at += size
+        return bytes(size)
+
+
+def client(url: str, verify) -> object:
+    """boto3 without keys."""
+    config = Config(
+        signature_version=UNSIGNED, retries={"max_attempts": 1}, s3={"addressing_style": "path"}, read_timeout=300
+    )
+    return boto3.client("s3", endpoint_url=url, region_name="us-east-1", config=config, verify=verify)
+
+
+def objects(name: str, s3) -> None:
+    """Writes, reads, lists and deletes objects."""
+    bucket, key = "bucket", f"a b/c+d~é(1)/{name}"
+    body = bytes(range(256)) * 300
+    put = s3.put_object(Bucket=bucket, Key=key, Body=body, Metadata={"owner": "me"}, ContentType="x/y")
+    compare(f"{name}: put", put["ResponseMetadata"]["HTTPStatusCode"], 200)
+    got = s3.get_object(Bucket=bucket, Key=key)
+    compare(f"{name}: get", (got["Body"].read() == body, got["Metadata"]), (True, {"owner": "me"}))
+    part = s3.get_object(Bucket=bucket, Key=key, Range="bytes=10-19")["Body"].read()
+    compare(f"{name}: range", part, body[10:20])
+    compare(f"{name}: head", s3.head_object(Bucket=bucket, Key=key)["ContentLength"], len(body))
+    listed = s3.list_objects_v2(Bucket=bucket, Prefix="a b/c+d~é(1)/")["Contents"]
+    compare(f"{name}: list", key in [entry["Key"] for entry in listed], True)
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="parts")["UploadId"]
+    parts = []
+    for number, size in [(1, 5 << 20), (2, 1000)]:
+        arguments = {"Bucket": bucket, "Key": "parts", "UploadId": upload, "PartNumber": number}
+        tag = s3.upload_part(Body=bytes(size), **arguments)["ETag"]
+        parts.append({"ETag": tag, "PartNumber": number})
+    complete = {"Bucket": bucket, "Key": "parts", "UploadId": upload, "MultipartUpload": {"Parts": parts}}
+    s3.complete_multipart_upload(**complete)
+    compare(f"{name}: parts", s3.head_object(Bucket=bucket, Key="parts")["ContentLength"], (5 << 20) + 1000)
+    s3.copy_object(Bucket=bucket, Key="copy", CopySource={"Bucket": bucket, "Key": key})
+    compare(f"{name}: copy", s3.head_object(Bucket=bucket, Key="copy")["ContentLength"], len(body))
+    for gone in (key, "parts", "copy"):
+        s3.delete_object(Bucket=bucket, Key=gone)
+    left = s3.list_objects_v2(Bucket=bucket).get("KeyCount")
+    compare(f"{name}: delete", left, 0)
+
+
+def large(name: str, s3, sidecar: Sidecar, verifier: Verifier) -> None:
+    """1 GiB up and down in bounded memory."""
+    begun = time.monotonic()
+    s3.put_object(Bucket="bucket", Key="large", Body=Zeros(LARGE_SIZE), ContentLength=LARGE_SIZE)
+    took = time.monotonic() - begun
+    size = verifier.seen[-1]["size"]
+    compare(f"{name}: 1 GiB up in {took:.0f} s", size >= LARGE_SIZE, True)
+    body, size = s3.get_object(Bucket="bucket", Key="large")["Body"], 0
+    while piece := body.read(1 << 20):
+        size += len(piece)
+    compare(f"{name}: 1 GiB down", size, LARGE_SIZE)
+    resident = sidecar.resident()
+    compare(f"{name}: resident {resident} KiB, at most {MAX_RESIDENT}", resident <= MAX_RESIDENT, True)
+
+
+def other_clients(sidecar: Sidecar) -> None:
+    host, port = sidecar.plain.split(":")
+    for name in ("es-default", "aoss-default"):
+        search = OpenSearch(hosts=[{"host": host, "port": int(port)}], headers={"host": f"{name}.localhost"})
+        done, errors = bulk(search, [{"_op_type": "index", "_index": "i", "_source": {"a": 1}}])
+        found = search.search(index="i", body={"query": {"match_all": {}}})
+        compare(f"{name}: opensearch-py", (done, errors, found["hits"]["total"]["value"]), (1, [], 1))
+    snappy = b"\x0c\x2chello world\xff\x00"
+    write = {"content-encoding": "snappy", "content-type": "application/x-protobuf"}
+    response = sidecar.call("aps-default", "POST", "/workspaces/ws-1/api/v1/remote_write", write, snappy)
+    compare("aps: remote write", (response.status, json.load(response)["size"]), (200, len(snappy)))
+    mcp = {"accept": "application/json, text/event-stream", "content-type": "application/json"}
+    message = json.dumps({"jsonrpc": "2.0", "id": 7, "method": "tools/list"}).encode()
+    response = sidecar.call("bedrock-agentcore-default", "POST", "/mcp", mcp, message)
+    event = json.loads(response.read().decode().split("data: ")[1])
+    compare("bedrock-agentcore: MCP", (event["id"], response.headers["mcp-session-id"]), (7, "1868"))
+    response = sidecar.call("bedrock-agentcore-default", "DELETE", "/mcp", {"mcp-session-id": "1868"})
+    compare("bedrock-agentcore: end of the session", response.status, 200)
+
+
+def signatures(sidecar: Sidecar, verifier: Verifier) -> None:
+    """Paths, queries, headers and bodies that signers treat differently, for each service."""
+    requests = [
+        ("GET", "/", {}, None),
+        ("GET", "/a%20b/c%2Fd/%7Ee/f+g/$h/@i=", {}, None),
+        ("PUT", "/a//b/./c?x=1&b=a+b&a=%2A&flag", {"x-amz-meta-a": "a  b", "x-amz-acl": "private"}, b"hello"),
+        ("POST", "/model/anthropic.claude-v2%3A1/invoke", {"content-type": "application/json"}, b"{}"),
+        ("DELETE", "/a/../b?uploadId=a.b-c_d~e", {}, None),
+    ]
+    for service, payload in SERVICES:
+        name = f"{service}-{payload or 'default'}"
+        for method, target, headers, body in requests:
+            before = len(verifier.seen)
+            sidecar.call(name, method, target, {"x-trial": "signature", **headers}, body).read()
+            compare(f"{name}: {method} {target}", verifier.seen[before]["service"], service)
+
+
+def main() -> None:
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    moto.start()
+    host, port = moto.get_host_and_port()
+    verifier = Verifier((host, port))
+    sidecar = Sidecar(verifier.address)
+    try:
+        plain = client(f"http://{sidecar.plain}", None)
+        secure = client(f"https://{sidecar.secure}", str(sidecar.certificate))
+        plain.create_bucket(Bucket="bucket")
+        compare("buckets", [bucket["Name"] for bucket in plain.list_buckets()["Buckets"]], ["bucket"])
+        for name, s3 in [("plain", plain), ("TLS", secure)]:
+            objects(name, s3)
+            large(name, s3, sidecar, verifier)
+        other_clients(sidecar)
+        signatures(sidecar, verifier)
+        payloads = {seen["payload"] for seen in verifier.seen if seen["service"] == "s3"}
+        compare("an aws-chunked body was signed as one", "STREAMING-UNSIGNED-PAYLOAD-TRAILER" in payloads, True)
+        compare("refused signatures", verifier.refused, [])
+        sidecar.call("es-default", "GET", "/", {"x-trial": "signature"}).read()
+        forged = dict(verifier.seen[-1]["headers"], **{"x-amz-date": "20200101T000000Z"})
+        urllib.request.urlopen(urllib.request.Request(f"http://{verifier.address}/", headers=forged)).read()
+        compare("a forged date is refused", len(verifier.refused), 1)
+    finally:
+        sidecar.process.terminate()
+        sidecar.process.wait()
+        moto.stop()
+    print(f"{differences} differences")
+    sys.exit(differences > 0)
+
+
+main()
