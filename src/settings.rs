@@ -16,7 +16,8 @@ mod warnings;
 pub use effective::effective;
 pub use loader::SettingsLoader;
 pub use process::{
-    AdminSettings, Log, LogFormat, Reload, Settings, Shutdown,
+    Log, LogFormat, Reload, Settings, Shutdown,
+    admin::AdminSettings,
     limits::Limits,
     listen::{Https, Listen},
     rust_log,

@@ -5,6 +5,7 @@
 //! only the log contains it.
 
 mod codes;
+mod cures;
 
 use std::{
     error::Error,

@@ -64,6 +64,7 @@ mod signatures;
 mod slow_clients;
 mod smuggling;
 mod spans;
+mod status_page;
 mod tcp_keepalive;
 mod terminal;
 mod tls;

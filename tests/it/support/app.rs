@@ -48,6 +48,13 @@ impl App {
         }
     }
 
+    /// Process settings with a free port and additional keys of `admin`.
+    pub fn administered(admin: &str) -> Builder {
+        let process =
+            format!("listen: {{ http: '127.0.0.1:0' }}\nadmin: {{ address: '127.0.0.1:0', {admin} }}\n");
+        Builder { process, routes: Vec::new(), environment: Environment::new() }
+    }
+
     /// A sidecar with one route from `/*` to `function_uri`.
     pub fn to(function_uri: &str) -> Self {
         Self::with("")
