@@ -1,6 +1,7 @@
 //! The admin port, on a thread of its own so that busy workers never delay a probe.
 //!
 //! - `GET /`: the status page, as HTML, JSON or text; its files are below `/pages/`.
+//! - `GET /inspect`: the inspector, if `admin.inspect` is set (`admin/inspect.rs`).
 //! - `GET /live`: 200 while the process runs.
 //! - `GET /ready`: 200 if every route has credentials and the process is not stopping, otherwise 503; with
 //!   the reasons.
@@ -17,6 +18,7 @@ mod credentials;
 mod exposition;
 mod families;
 mod host_check;
+mod inspect;
 mod pages;
 mod process;
 mod status;
@@ -54,7 +56,7 @@ use crate::{
     credentials::CredentialState,
     listener::date,
     routing::HostPattern,
-    state::{current::Current, snapshot::Route},
+    state::{current::Current, inspector::Inspector, snapshot::Route},
     system::{
         fault_points,
         supervision::{StartReport, Task, blocking, run_on_runtime, supervise_thread},
@@ -70,6 +72,8 @@ pub struct Health {
     pub stopping: Arc<AtomicBool>,
     /// The hosts of `admin.hosts`.
     pub hosts: Vec<HostPattern>,
+    /// The recorded requests, if `admin.inspect` is set.
+    pub inspector: Option<Arc<Inspector>>,
     pub sockets: SocketNames,
     pub started: StartTime,
 }
@@ -174,6 +178,7 @@ async fn serve(
     let most = move || usize::try_from(current.get().capacity.admin_connections).unwrap_or(usize::MAX);
     let registry = web::Data::new(exposition::registry(&health.current).map_err(io::Error::other)?);
     let hosts = health.hosts.clone();
+    let inspector = inspect::configure(health.inspector.clone());
     let health = web::Data::from(health);
     let locks = web::Data::new(PageLocks { ready: Semaphore::new(1), others: Semaphore::new(1) });
     let app = App::new()
@@ -196,6 +201,7 @@ async fn serve(
             }
         })
         .service(web::resource("/").route(web::get().to(status_page)).route(web::head().to(status_page)))
+        .configure(inspector)
         .service(web::resource("/pages/{name}").route(web::get().to(pages::file)))
         .service(web::resource("/live").route(web::get().to(live)).route(web::head().to(live)))
         .service(web::resource("/ready").route(web::get().to(ready)).route(web::head().to(ready)))

@@ -112,6 +112,13 @@ impl Application {
         self.admin_address
     }
 
+    /// Lets the inspector send requests again to `listen.http`, for `dev`.
+    pub fn allow_sending_again(&self) {
+        if let Some(inspection) = &self.current.get().inspection {
+            inspection.inspector.allow_sending_again(self.sockets.http);
+        }
+    }
+
     /// The current snapshot.
     pub fn current(&self) -> &Arc<Current> {
         &self.current
@@ -133,6 +140,7 @@ impl Application {
             current: Arc::clone(&self.current),
             stopping: Arc::clone(&stopping),
             hosts: self.settings.admin.hosts.clone(),
+            inspector: self.current.get().inspection.as_ref().map(|own| Arc::clone(&own.inspector)),
             sockets: SocketNames {
                 http: self.sockets.http,
                 https: self.sockets.https,

@@ -17,7 +17,7 @@ pub use effective::effective;
 pub use loader::SettingsLoader;
 pub use process::{
     Log, LogFormat, Reload, Settings, Shutdown,
-    admin::AdminSettings,
+    admin::{AdminSettings, InspectSettings},
     limits::Limits,
     listen::{Https, Listen},
     rust_log,
@@ -52,7 +52,7 @@ pub use route::{
 };
 pub use source::{
     document::Document,
-    hidden::Hidden,
+    hidden::{Hidden, length_of_begun},
     mistake::{Mistake, Mistakes, Place},
     reference::without_line_end,
     shown::REDACTED,

@@ -131,17 +131,75 @@ async function checkStatusFollows(page, { listen, admin }) {
     before + 1, { timeout: 10000 });
 }
 
+/** The list, its filter by keyboard, and one request. */
+async function checkInspector(page, view, { listen, admin }, faults) {
+  await page.goto(`${admin}/inspect`);
+  await page.locator("#rows tr").first().waitFor();
+  await page.waitForFunction(() => document.getElementById("state").textContent === "live");
+  const all = await page.locator("#rows tr").count();
+  assert.ok(all >= 3, `${all} requests`);
+  await checkLayout(page, faults, `inspector ${view.name}`);
+  await checkContrast(page, faults, `inspector ${view.name}`);
+  // follows
+  await fetch(`${listen}/aws?followed=${view.name}`);
+  await page.locator("#rows tr", { hasText: `followed=${view.name}` }).waitFor();
+  // filters
+  await page.locator("input[name=status]").focus();
+  await page.keyboard.type("403");
+  await page.waitForFunction((before) => document.querySelectorAll("#rows tr").length < before, all);
+  assert.ok(page.url().endsWith("?status=403"), page.url());
+  await page.locator("input[name=status]").fill("");
+  await page.locator("input[name=text]").fill("x=<script>");
+  await page.waitForFunction(() => /match$/.test(document.getElementById("shown").textContent));
+  assert.equal(await page.locator("#rows tr").count(), 0, "the target is escaped");
+  await page.locator("input[name=text]").fill("x=%3Cscript");
+  await page.locator("#rows tr", { hasText: "/iam/a" }).waitFor();
+  // opens one, by keyboard
+  await page.locator("#rows tr a", { hasText: "/iam/a" }).first().focus();
+  await page.keyboard.press("Enter");
+  await page.locator("#details-title", { hasText: "/iam/a" }).waitFor();
+  assert.equal(await page.evaluate(() => document.activeElement.id), "details-title");
+  const text = await page.locator("#body").textContent();
+  for (const part of ["To AWS", "Canonical request", "String to sign", "AWS refused the signature", "Routes, by the settings"]) {
+    assert.ok(text.includes(part), part);
+  }
+  assert.ok(!text.includes("hush"), "a secret is shown");
+  await page.screenshot({ path: `${folder}/inspector-${view.name}.png`, fullPage: true });
+  await checkLayout(page, faults, `request ${view.name}`);
+  await checkContrast(page, faults, `request ${view.name}`);
+  await page.locator("#copy-curl").click();
+  await page.locator("#done", { hasText: "Copied" }).waitFor();
+  const copied = await page.evaluate(() => navigator.clipboard.readText());
+  assert.match(copied, /^curl .*-X GET .*\/iam\/a.* -H 'cookie: PLACEHOLDER'/);
+  // sends it again
+  await page.locator("input[name=text]").fill("");
+  await page.waitForFunction((before) => document.querySelectorAll("#rows tr").length >= before, all);
+  const before = await page.locator("#rows tr", { hasText: "/iam/a" }).count();
+  await page.locator("#again").click();
+  await page.locator("#done", { hasText: "was sent again" }).waitFor();
+  await page.waitForFunction((least) => [...document.querySelectorAll("#rows tr")]
+    .filter((row) => row.textContent.includes("/iam/a")).length > least, before);
+  // back to the list
+  await page.keyboard.press("Escape");
+  assert.ok(await page.locator("#details").isHidden());
+  assert.equal(await page.evaluate(() => document.activeElement.tagName), "A");
+  await page.goBack();
+  await page.locator("#details-title", { hasText: "/iam/a" }).waitFor();
+}
+
 async function main() {
   const sidecar = await startSidecar();
   const faults = [];
   const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args: ["--no-sandbox"] });
   try {
     await fetch(`${sidecar.listen}/open/a`);
-    await fetch(`${sidecar.listen}/iam/a?x=%3Cscript%3E`);
+    await fetch(`${sidecar.listen}/iam/a?x=%3Cscript%3E`, { headers: { cookie: "session=hush-cookie" } });
+    await fetch(`${sidecar.listen}/key/hello`, { method: "POST", body: "{\"a\": \"<img src=x onerror=alert(1)>\"}" });
     for (const view of VIEWS) {
       const { context, page } = await openPage(browser, view, sidecar.admin, faults);
       await checkStatus(page, view, sidecar.admin, faults);
       if (view.name === "light") await checkStatusFollows(page, sidecar);
+      await checkInspector(page, view, sidecar, faults);
       await context.close();
     }
   } finally {

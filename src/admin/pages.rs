@@ -33,7 +33,7 @@ struct PageFile {
     text: &'static str,
 }
 
-const FILES: [PageFile; 4] = [
+const FILES: [PageFile; 5] = [
     PageFile {
         name: "style.css",
         media_type: "text/css; charset=utf-8",
@@ -42,11 +42,15 @@ const FILES: [PageFile; 4] = [
     PageFile { name: "icon.svg", media_type: "image/svg+xml", text: include_str!("pages/icon.svg") },
     PageFile { name: "dom.js", media_type: JAVASCRIPT, text: include_str!("pages/dom.js") },
     PageFile { name: "status.js", media_type: JAVASCRIPT, text: include_str!("pages/status.js") },
+    PageFile { name: "inspect.js", media_type: JAVASCRIPT, text: include_str!("pages/inspect.js") },
 ];
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// The HTML of the status page.
 pub(super) const STATUS: &str = include_str!("pages/status.html");
+
+/// The HTML of the inspector, for the list and for one request.
+pub(super) const INSPECT: &str = include_str!("pages/inspect.html");
 
 /// The representation that a client accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,7 +140,10 @@ mod tests {
 
     #[test]
     fn no_page_has_an_inline_script_a_style_attribute_or_another_host() {
-        let pages = FILES.iter().map(|file| (file.name, file.text)).chain([("status.html", STATUS)]);
+        let pages = FILES
+            .iter()
+            .map(|file| (file.name, file.text))
+            .chain([("status.html", STATUS), ("inspect.html", INSPECT)]);
         for (name, text) in pages {
             for forbidden in ["<style", " style=", "onclick", "innerHTML", "//cdn", "eval(", "@import"] {
                 assert!(!text.contains(forbidden), "{name}: {forbidden}");

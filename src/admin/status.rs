@@ -62,6 +62,8 @@ pub(super) struct Status {
     connections: ConnectionStatus,
     descriptors: DescriptorStatus,
     log_lines_lost: u64,
+    /// `/inspect` is there.
+    inspector: bool,
     /// Tasks of the process that have failed since the start.
     failed_tasks: Vec<FailedTask>,
     /// Requests that no route matched.
@@ -154,6 +156,7 @@ impl Status {
             connections: connections(&snapshot),
             descriptors: descriptors(&snapshot),
             log_lines_lost: logging::dropped_lines(),
+            inspector: health.inspector.is_some(),
             failed_tasks: failed.map(|(task, failures)| FailedTask { task, failures }).collect(),
             unrouted: UnroutedStatus {
                 requests: unrouted.completed().0,

@@ -116,6 +116,11 @@ impl ProxyError {
         self
     }
 
+    /// The additional log lines.
+    pub fn notes(&self) -> &[LogNote] {
+        &self.notes
+    }
+
     pub fn code(&self) -> &'static ErrorCode {
         self.kind.code()
     }

@@ -5,6 +5,8 @@
 
 mod access_line;
 mod failure;
+mod observers;
+pub mod request_copy;
 
 use std::{
     net::IpAddr,
@@ -17,6 +19,7 @@ use actix_http::{
     header::{HeaderName, HeaderValue},
 };
 
+use self::{observers::Observers, request_copy::RequestCopy};
 use crate::{
     client::{ERROR_TYPE, UpstreamReply, aws_error::bare_name},
     diagnosis::Diagnosis,
@@ -49,8 +52,8 @@ pub struct Record {
     uri: Uri,
     client_ip: Option<IpAddr>,
     trace: Option<Trace>,
-    /// The spans, if the trace is sampled.
-    recording: Option<Box<Recording>>,
+    /// The spans of a sampled trace, and the inspector's copy; `None` for most requests.
+    observers: Option<Box<Observers>>,
     route: Option<Arc<RouteMetrics>>,
     received_at: SystemTime,
     started: Instant,
@@ -90,7 +93,7 @@ impl Record {
             uri: request.uri().clone(),
             client_ip,
             trace: None,
-            recording: None,
+            observers: None,
             route: None,
             received_at: SystemTime::now(),
             started: Instant::now(),
@@ -107,7 +110,15 @@ impl Record {
     }
 
     pub fn set_trace(&mut self, trace: Option<Trace>, recording: Option<Box<Recording>>) {
-        (self.trace, self.recording) = (trace, recording);
+        self.trace = trace;
+        if recording.is_some() {
+            self.observers.get_or_insert_default().recording = recording;
+        }
+    }
+
+    /// Records the request for the inspector.
+    pub fn inspect(&mut self, inspected: Box<RequestCopy>) {
+        self.observers.get_or_insert_default().copy = Some(inspected);
     }
 
     pub fn trace(&self) -> Option<&Trace> {
@@ -136,8 +147,8 @@ impl Record {
     pub fn set_route(&mut self, route: &Route, path: &PathMatch) {
         route.metrics.begins();
         self.route = Some(Arc::clone(&route.metrics));
-        if let Some(recording) = &mut self.recording {
-            recording.set_route(&route.id, path.pattern().to_string());
+        if let Some(observers) = &mut self.observers {
+            observers.set_route(&route.id, &path.pattern().to_string(), self.started);
         }
     }
 
@@ -152,8 +163,8 @@ impl Record {
 
     /// An attempt is about to be signed and sent.
     pub fn on_attempt_start(&mut self, outbound: &mut OutboundRequest, route: &Route) {
-        if let Some(recording) = &mut self.recording {
-            recording.on_attempt_start(outbound, route.backend.target().endpoint.tls.is_some());
+        if let Some(observers) = &mut self.observers {
+            observers.on_attempt_start(outbound, &route.backend.target().endpoint, self.started);
         }
     }
 
@@ -163,8 +174,8 @@ impl Record {
         self.bytes_in = bytes;
         let now = Instant::now();
         self.sent = Some(now);
-        if let Some(recording) = &mut self.recording {
-            recording.on_sent(now.duration_since(self.started));
+        if let Some(observers) = &mut self.observers {
+            observers.on_sent(now.duration_since(self.started));
         }
     }
 
@@ -188,8 +199,8 @@ impl Record {
         if let Some(sent) = self.sent {
             let after = sent.elapsed();
             self.counters().answered(after);
-            if let Some(recording) = &mut self.recording {
-                recording.on_response_head(reply.status, id);
+            if let Some(observers) = &mut self.observers {
+                observers.on_response_head(reply, id, self.started);
             }
             let error_type = reply.headers.get(ERROR_TYPE).cloned();
             self.upstream = Some(UpstreamFields { after, request_id: id.cloned(), error_type });
@@ -198,24 +209,28 @@ impl Record {
 
     /// An attempt failed without a response.
     pub fn on_attempt_failed(&mut self, error: &ProxyError) {
-        if let Some(recording) = &mut self.recording {
-            recording.on_attempt_failed(error.code().name, self.started.elapsed());
+        if let Some(observers) = &mut self.observers {
+            observers.on_attempt_failed(error, self.started.elapsed());
         }
     }
 
     /// An attempt has ended; another may follow.
     pub fn on_attempt_end(&mut self) {
-        if let Some(recording) = &mut self.recording {
-            recording.on_attempt_end(self.started.elapsed());
+        if let Some(observers) = &mut self.observers {
+            observers.on_attempt_end(self.started.elapsed());
         }
     }
 
     /// An attempt is retried for this reason.
-    pub fn on_retry(&self, attempt: u32, reason: &str) {
+    pub fn on_retry(&mut self, attempt: u32, reason: &str) {
+        let reason = log_safe(reason, usize::MAX);
         log::info!(
             request_id = self.request_id_text(), route = self.route_id(), attempt = attempt;
-            "attempt {attempt} failed, retrying: {}", log_safe(reason, usize::MAX)
+            "attempt {attempt} failed, retrying: {reason}"
         );
+        if let Some(copy) = self.copy() {
+            copy.on_retry(attempt, reason);
+        }
     }
 
     /// A retry is skipped for this reason.
@@ -256,6 +271,9 @@ impl Record {
         self.code = Some(error.code());
         self.counters().errors.count(error.code().name);
         error.log(self.request_id_text(), Some(self.route_id()));
+        if let Some(copy) = self.copy() {
+            copy.on_error(error);
+        }
         if error.code().side != Side::Client && !self.is_diagnosed {
             let ErrorCode { name, status, .. } = error.code();
             self.set_failure(Some(status.as_u16()), Some(name), &error.to_string(), error.code().cure());
@@ -276,8 +294,11 @@ impl Record {
         }
     }
 
-    pub fn log_note(&self, note: &LogNote) {
+    pub fn log_note(&mut self, note: &LogNote) {
         note.log(self.request_id_text(), self.route_id());
+        if let Some(copy) = self.copy() {
+            copy.on_log_line(note.level, note.text.clone());
+        }
     }
 }
 
@@ -298,11 +319,11 @@ impl Drop for Record {
         counters.served(&self.method, self.status, took);
         counters.bytes_in.add(self.bytes_in);
         counters.bytes_out.add(self.bytes_out);
-        if let Some(recording) = self.recording.take() {
-            let (status, code, client_left, bytes_out) =
+        if let Some(observers) = self.observers.take() {
+            let (status, code, is_left, bytes_out) =
                 (self.status, self.code, self.client_left(), self.bytes_out);
             let request_id = Some(self.request_id.clone());
-            recording.end(SpanEnd { took, status, code, request_id, is_left: client_left, bytes_out });
+            observers.end(SpanEnd { took, status, code, request_id, is_left, bytes_out }, self.bytes_in);
         }
         // the target `access` is filtered by level only
         if self.enabled && log::max_level() >= log::Level::Info {

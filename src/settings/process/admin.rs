@@ -9,6 +9,7 @@ use crate::{
             key_type::{Address, KeyType as _},
         },
     },
+    text::units::WrittenSize,
 };
 
 section! {
@@ -30,11 +31,30 @@ section! {
     /// no web page can read them through a name of its own (DNS rebinding). `/live`, `/ready` and `/metrics`
     /// answer any.
     hosts: Vec<String> = [], kind(Kind::List(&HOST)) => _;
+    /// Inspector: the last requests with heads, the beginnings of their bodies, signatures and times, at
+    /// `/inspect` on the admin port: `{ keep: 200, bodies: 4KiB }`. Secrets are left out, but bodies are
+    /// shown, so turn it on for development only; none by default, and on in `dev`.
+    inspect?: WrittenInspect;
+}
+
+section! {
+    /// The inspector.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct InspectSettings, read as WrittenInspect, optional "a table about the inspector";
+
+    /// Number of requests that are kept; a newer one takes the place of the oldest.
+    keep: u32 [1..=10_000] = 200;
+    /// Bytes of each body that are kept, from its beginning.
+    bodies: WrittenSize [0..=1 << 20] = 4 << 10;
 }
 
 impl Default for AdminSettings {
     fn default() -> Self {
-        Self { address: Address::standard(declared!(WrittenAdmin, "address")), hosts: Vec::new() }
+        Self {
+            address: Address::standard(declared!(WrittenAdmin, "address")),
+            hosts: Vec::new(),
+            inspect: None,
+        }
     }
 }
 

@@ -82,6 +82,19 @@ impl App {
         app
     }
 
+    /// The same with the inspector of `dev`.
+    pub fn dev_inspected(options: StandInOptions) -> Self {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let stand_in = StandIn::start(any, options).expect("the stand-in starts");
+        let sockets = DevSockets { listen: any, admin: any };
+        let documents = dev::documents(sockets, stand_in.address(), &StandInKeys::example());
+        let mut settings = settings(&documents, &Environment::new());
+        settings.admin.inspect.get_or_insert_default();
+        let mut app = run(settings, |application| application.allow_sending_again());
+        app.stand_in = Some(stand_in);
+        app
+    }
+
     /// Address of the stand-in.
     pub fn stand_in(&self) -> SocketAddr {
         self.stand_in.as_ref().expect("this app has a stand-in").address()
@@ -151,9 +164,16 @@ impl Builder {
 }
 
 fn start(documents: &[Document], environment: &Environment) -> App {
-    let settings =
-        Settings::from_documents(documents, environment).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    run(settings(documents, environment), |_| {})
+}
+
+fn settings(documents: &[Document], environment: &Environment) -> Settings {
+    Settings::from_documents(documents, environment).unwrap_or_else(|mistakes| panic!("{mistakes}"))
+}
+
+fn run(settings: Settings, ready: impl FnOnce(&Application)) -> App {
     let application = Application::build(settings).expect("the application starts");
+    ready(&application);
     let (address, admin) = (application.address(), application.admin_address());
     let https = application.https_address();
     let snapshot = application.current().get();
