@@ -150,10 +150,9 @@ async function checkInspector(page, view, { listen, admin }, faults) {
   assert.ok(page.url().endsWith("?status=403"), page.url());
   await page.locator("input[name=status]").fill("");
   await page.locator("input[name=text]").fill("x=<script>");
-  await page.waitForFunction(() => /match$/.test(document.getElementById("shown").textContent));
-  assert.equal(await page.locator("#rows tr").count(), 0, "the target is escaped");
+  await page.waitForFunction(() => document.querySelectorAll("#rows tr").length === 0);
   await page.locator("input[name=text]").fill("x=%3Cscript");
-  await page.locator("#rows tr", { hasText: "/iam/a" }).waitFor();
+  await page.locator("#rows tr", { hasText: "/iam/a" }).first().waitFor();
   // opens one, by keyboard
   await page.locator("#rows tr a", { hasText: "/iam/a" }).first().focus();
   await page.keyboard.press("Enter");
