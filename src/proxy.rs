@@ -188,9 +188,9 @@ async fn forward(
         drops_proofs: route.backend.target().drops_proofs,
     };
     let mut inbound = InboundRequest::read(request, body, path, &context, route.body_limits()).await?;
-    record.on_inbound(&mut inbound);
     let edits =
         route.settings.headers.as_deref().map(|headers| edit_request(headers, &mut inbound)).transpose()?;
+    record.on_inbound(&mut inbound);
 
     let outbound = route.backend.request(inbound)?;
 

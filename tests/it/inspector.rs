@@ -9,7 +9,11 @@ use std::{
 use apigw_invoker::stand_in::{Fault, StandInKeys, StandInOptions};
 use serde_json::{Value, json};
 
-use super::support::{App, Response, Upstream, call, eventually, get, open, send};
+use super::support::{
+    App, Response, Upstream, call, eventually, get, open,
+    process::{Process, settings},
+    send,
+};
 
 const JSON: (&str, &str) = ("Accept", "application/json");
 
@@ -257,6 +261,56 @@ fn no_secret_is_shown_even_if_the_other_side_repeats_it() {
     assert!(upstream.received().iter().any(|request| format!("{request:?}").contains("hush-bearer")));
     assert!(pages[5].text().contains(r#"\"b\":1"#), "{}", pages[5].text());
     assert_eq!(list(&app, "?text=hush").len(), 0);
+}
+
+#[test]
+fn a_secret_that_the_route_sets_is_left_out_of_an_event_that_joins_it() {
+    let upstream = echo();
+    let app = App::administered("inspect: {}")
+        .route(
+            "event",
+            &format!(
+                "uri: /event\nheaders: {{ request: {{ add: {{ X-Shared: hush-added }} }} }}\nlambda: {{ \
+                 function_name: f, aws_region: us-east-1, aws_key: A, aws_secret: s, host: '{}', port: {}, \
+                 disable_https: true, awsgateway_compatible: true }}\n",
+                upstream.address.ip(),
+                upstream.address.port()
+            ),
+        )
+        .start();
+    assert_eq!(call(app.address, "GET", "/event", &[("X-Shared", "mine")], b"").status, 200);
+    let shown = only(&app).to_string();
+    assert!(format!("{:?}", upstream.only()).contains("x-amz") && !shown.contains("hush"), "{shown}");
+    assert!(String::from_utf8_lossy(&upstream.only().body).contains("hush-added"));
+}
+
+#[test]
+fn the_secrets_of_files_are_left_out_also_after_a_reload() {
+    let upstream = echo();
+    let process = "listen: { http: '127.0.0.1:0' }\nadmin: { address: '127.0.0.1:0', inspect: {} }\n\
+                   reload: { interval: 100ms }\n";
+    let route = |name: &str| {
+        let uri = upstream.uri(&format!("/?code=hush-{name}"));
+        format!("uri: /{name}\napi_gateway: {{ function_uri: '{uri}' }}\n")
+    };
+    let directory = settings(process, &[("a", &route("a"))]);
+    let (mut process, address) = Process::run(directory.path());
+    let admin = process.admin();
+    let shown = |path: &str, number: u64| {
+        assert_eq!(get(address, path).status, 200);
+        let page = || call(admin, "GET", &format!("/inspect/{number}"), &[JSON], b"");
+        eventually("it is recorded", || page().status == 200);
+        page().text()
+    };
+    let first = shown("/a", 1);
+    assert!(first.contains("code=(left out)") && !first.contains("hush"), "{first}");
+    std::fs::write(directory.path().join("routes/b.yaml"), route("b")).unwrap();
+    process.says("settings reloaded, generation 2");
+    for (path, number) in [("/a", 2), ("/b", 3)] {
+        let text = shown(path, number);
+        assert!(text.contains("code=(left out)") && !text.contains("hush"), "{text}");
+    }
+    process.stop();
 }
 
 /// The lines of a stream of events.

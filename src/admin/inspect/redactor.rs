@@ -44,7 +44,8 @@ impl<'a> Redactor<'a> {
         let mut found = Self { request, secrets: Vec::new(), sensitive: Vec::new() };
         let outgoing = request.outgoing.as_ref();
         let replies = request.attempts.iter().map(|attempt| &attempt.reply);
-        let heads = [&request.client.headers, &request.response].into_iter().chain(replies);
+        let own = [&request.client.headers, &request.added_secrets, &request.response];
+        let heads = own.into_iter().chain(replies);
         for line in heads.chain(outgoing.map(|outgoing| &outgoing.headers)).flat_map(HeadLines::iter) {
             if line.is_sensitive {
                 found.sensitive.push(line.name);

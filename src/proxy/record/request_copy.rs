@@ -81,6 +81,7 @@ impl RequestCopy {
                 generation,
                 hidden: Arc::clone(hidden),
                 client,
+                added_secrets: HeadLines::none(),
                 route: None,
                 outgoing: None,
                 attempts: Vec::new(),
@@ -101,9 +102,13 @@ impl RequestCopy {
         self.request.steps.push((Step::Routed, at));
     }
 
-    /// Copies the body, or its pieces as they arrive.
+    /// Copies the body, or its pieces as they arrive, and the secret headers that the route sets: an event
+    /// may have them joined with the client's.
     pub fn on_inbound(&mut self, inbound: &mut InboundRequest) {
         self.step(Step::BodyRead);
+        for (name, value) in inbound.headers.iter().filter(|(_, value)| value.is_sensitive()) {
+            self.request.added_secrets.push(name, value.as_bytes(), true);
+        }
         match &mut inbound.body {
             RequestBody::Empty => {}
             RequestBody::Whole(bytes) => self.request.client.body.push(bytes),

@@ -30,6 +30,8 @@ pub struct InspectedRequest {
     /// Secret texts of these settings.
     pub hidden: Arc<Hidden>,
     pub client: ClientSide,
+    /// Secret headers that the route's `headers` set.
+    pub added_secrets: HeadLines,
     /// Id and matched pattern.
     pub route: Option<(Arc<str>, String)>,
     /// The last attempt's request to AWS.
@@ -231,6 +233,7 @@ impl InspectedRequest {
         size_of::<Self>()
             + self.client.target.0.capacity()
             + self.client.headers.0.0.capacity()
+            + self.added_secrets.0.0.capacity()
             + self.response.0.0.capacity()
             + [&self.client.body, &self.reply_body, &self.response_body]
                 .map(BodyStart::weight)
@@ -261,6 +264,7 @@ impl InspectedRequest {
                 headers: HeadLines::none(),
                 body: BodyStart::new(0),
             },
+            added_secrets: HeadLines::none(),
             route: None,
             outgoing: None,
             attempts: Vec::new(),
