@@ -200,13 +200,8 @@ async fn serve(
                 }
             }
         })
-        .service(web::resource("/").route(web::get().to(status_page)).route(web::head().to(status_page)))
         .configure(inspector)
-        .service(web::resource("/pages/{name}").route(web::get().to(pages::file)))
-        .service(web::resource("/live").route(web::get().to(live)).route(web::head().to(live)))
-        .service(web::resource("/ready").route(web::get().to(ready)).route(web::head().to(ready)))
-        .service(web::resource("/metrics").route(web::get().to(metrics)).route(web::head().to(metrics)))
-        .service(web::resource("/routes").route(web::get().to(routes)).route(web::head().to(routes)))
+        .configure(resources)
         .into_factory()
         .map_err(|error: actix_web::Error| error.error_response());
     // `connections.rs` has the time limits
@@ -228,6 +223,17 @@ async fn serve(
             Err(io::Error::other("the Date header of its responses has stopped (was the clock before 1970?)"))
         }
     }
+}
+
+/// Adds all pages but the inspector's.
+fn resources(services: &mut web::ServiceConfig) {
+    services
+        .service(web::resource("/").route(web::get().to(status_page)).route(web::head().to(status_page)))
+        .service(web::resource("/pages/{name}").route(web::get().to(pages::file)))
+        .service(web::resource("/live").route(web::get().to(live)).route(web::head().to(live)))
+        .service(web::resource("/ready").route(web::get().to(ready)).route(web::head().to(ready)))
+        .service(web::resource("/metrics").route(web::get().to(metrics)).route(web::head().to(metrics)))
+        .service(web::resource("/routes").route(web::get().to(routes)).route(web::head().to(routes)));
 }
 
 async fn status_page(

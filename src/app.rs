@@ -124,6 +124,23 @@ impl Application {
         &self.current
     }
 
+    /// The state that the admin port shows.
+    fn health(&self, stopping: &Arc<AtomicBool>) -> Health {
+        Health {
+            current: Arc::clone(&self.current),
+            stopping: Arc::clone(stopping),
+            hosts: self.settings.admin.hosts.clone(),
+            inspector: self.current.get().inspection.as_ref().map(|own| Arc::clone(&own.inspector)),
+            sockets: SocketNames {
+                http: self.sockets.http,
+                https: self.sockets.https,
+                unix: self.sockets.unix.clone(),
+                admin: self.admin_address,
+            },
+            started: self.started,
+        }
+    }
+
     /// Serves until `stop` resolves and `shutdown.delay` has passed, then drains until the requests in flight
     /// are done or `shutdown.drain` has passed. `stop_at_once` aborts them.
     ///
@@ -136,19 +153,7 @@ impl Application {
     ) -> io::Result<()> {
         let mut stop_at_once = pin!(stop_at_once);
         let stopping = Arc::new(AtomicBool::new(false));
-        let health = Health {
-            current: Arc::clone(&self.current),
-            stopping: Arc::clone(&stopping),
-            hosts: self.settings.admin.hosts.clone(),
-            inspector: self.current.get().inspection.as_ref().map(|own| Arc::clone(&own.inspector)),
-            sockets: SocketNames {
-                http: self.sockets.http,
-                https: self.sockets.https,
-                unix: self.sockets.unix.clone(),
-                admin: self.admin_address,
-            },
-            started: self.started,
-        };
+        let health = self.health(&stopping);
         let admin = Admin::start(self.admin, health)?;
         let mut workers = Workers::start(&self.sockets, self.settings.workers, &self.current, &stopping)?;
         let interval = self.settings.reload.interval;

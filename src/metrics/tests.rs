@@ -154,7 +154,7 @@ fn a_quantile_is_interpolated_within_its_bucket() {
     assert_eq!((of(0.45), of(0.9)), (std::time::Duration::from_micros(3750), milliseconds(5)));
     assert_eq!((of(0.95), of(1.0)), (milliseconds(75), milliseconds(100)));
     durations.observe(std::time::Duration::from_secs(1000));
-    assert_eq!(of(1.0), std::time::Duration::from_secs(60));
+    assert_eq!(of(1.0), std::time::Duration::from_mins(1));
 }
 
 #[test]

@@ -14,7 +14,9 @@ use crate::{
     explain::{self, ExplainedRoute},
     signing::KeyOwner,
     state::{
-        inspector::{InspectedAttempt, InspectedRequest, Secret, SignatureInput},
+        inspector::{
+            ClientSide, InspectedAttempt, InspectedRequest, LogEntry, Outgoing, Secret, SignatureInput,
+        },
         snapshot::Snapshot,
     },
     system::wall_clock::Rfc3339,
@@ -148,60 +150,76 @@ impl Details {
     /// `listener` is the address of `listen.http`.
     pub fn of(request: &InspectedRequest, snapshot: &Snapshot, listener: &str, sends_again: bool) -> Self {
         let redactor = Redactor::of(request);
-        let client = &request.client;
         let mut candidates = candidates(request, snapshot);
         let more_candidates = candidates.len().saturating_sub(MOST_CANDIDATES);
         candidates.truncate(MOST_CANDIDATES);
         Self {
             summary: Summary::of(request, &redactor),
             generation: request.generation,
-            client: ClientView {
-                ip: client.ip.map(|ip| IpText::from(ip).as_str().to_owned()),
-                tls: client.is_tls,
-                version: format!("{:?}", client.version),
-                host: client.host.clone(),
-                headers: redactor.headers(&client.headers),
-                body: redactor.body(&client.body),
-            },
+            client: ClientView::of(&request.client, &redactor),
             pattern: request.route.as_ref().map(|(_, pattern)| pattern.clone()),
             candidates,
             more_candidates,
-            outgoing: request.outgoing.as_ref().map(|outgoing| OutgoingView {
-                endpoint: outgoing.endpoint.clone(),
-                tls: outgoing.is_tls,
-                request_line: format!(
-                    "{} {} HTTP/1.1",
-                    outgoing.method,
-                    redactor.target(&outgoing.path_and_query.0)
-                ),
-                headers: redactor.headers(&outgoing.headers),
-                body: redactor.body(&outgoing.body),
-            }),
+            outgoing: request.outgoing.as_ref().map(|outgoing| OutgoingView::of(outgoing, &redactor)),
             attempts_made: request.attempts.iter().map(|attempt| attempt_view(attempt, &redactor)).collect(),
             expected: request.expected.as_ref().map(|Secret((canonical, string_to_sign))| SignedTexts {
                 canonical_request: redactor.canonical_request(canonical),
                 string_to_sign: redactor.text(string_to_sign),
             }),
             reply_body: redactor.body(&request.reply_body),
-            response: ResponseView {
-                status: request.end.status.map(|status| status.as_u16()),
-                code: request.end.code,
-                client_left: request.end.is_left,
-                headers: redactor.headers(&request.response),
-                body: redactor.body(&request.response_body),
-            },
+            response: ResponseView::of(request, &redactor),
             steps: steps(request),
-            log: request
-                .log
-                .iter()
-                .map(|entry| LogView {
-                    after_ms: milliseconds(entry.after),
-                    level: entry.level.as_str().to_ascii_lowercase(),
-                    text: redactor.text(&log_safe(&entry.text, usize::MAX)),
-                })
-                .collect(),
+            log: request.log.iter().map(|entry| LogView::of(entry, &redactor)).collect(),
             copies: Copies::of(request, &redactor, listener),
             sends_again,
+        }
+    }
+}
+
+impl ClientView {
+    fn of(client: &ClientSide, redactor: &Redactor<'_>) -> Self {
+        Self {
+            ip: client.ip.map(|ip| IpText::from(ip).as_str().to_owned()),
+            tls: client.is_tls,
+            version: format!("{:?}", client.version),
+            host: client.host.clone(),
+            headers: redactor.headers(&client.headers),
+            body: redactor.body(&client.body),
+        }
+    }
+}
+
+impl OutgoingView {
+    fn of(outgoing: &Outgoing, redactor: &Redactor<'_>) -> Self {
+        let target = redactor.target(&outgoing.path_and_query.0);
+        Self {
+            endpoint: outgoing.endpoint.clone(),
+            tls: outgoing.is_tls,
+            request_line: format!("{} {target} HTTP/1.1", outgoing.method),
+            headers: redactor.headers(&outgoing.headers),
+            body: redactor.body(&outgoing.body),
+        }
+    }
+}
+
+impl ResponseView {
+    fn of(request: &InspectedRequest, redactor: &Redactor<'_>) -> Self {
+        Self {
+            status: request.end.status.map(|status| status.as_u16()),
+            code: request.end.code,
+            client_left: request.end.is_left,
+            headers: redactor.headers(&request.response),
+            body: redactor.body(&request.response_body),
+        }
+    }
+}
+
+impl LogView {
+    fn of(entry: &LogEntry, redactor: &Redactor<'_>) -> Self {
+        Self {
+            after_ms: milliseconds(entry.after),
+            level: entry.level.as_str().to_ascii_lowercase(),
+            text: redactor.text(&log_safe(&entry.text, usize::MAX)),
         }
     }
 }

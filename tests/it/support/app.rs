@@ -90,7 +90,7 @@ impl App {
         let documents = dev::documents(sockets, stand_in.address(), &StandInKeys::example());
         let mut settings = settings(&documents, &Environment::new());
         settings.admin.inspect.get_or_insert_default();
-        let mut app = run(settings, |application| application.allow_sending_again());
+        let mut app = run(settings, Application::allow_sending_again);
         app.stand_in = Some(stand_in);
         app
     }
