@@ -157,12 +157,24 @@ impl<'a> Redactor<'a> {
         if !is_cut {
             return self.text(text);
         }
+        let mut shown = text;
+        loop {
+            // the last character of a whole secret may begin it again, so what is left is looked at once more
+            let begun = self.length_of_begun(shown);
+            if begun == 0 {
+                return self.text(shown);
+            }
+            shown = &shown[..shown.len() - begun];
+        }
+    }
+
+    /// The length of the longest end of a text that begins a secret.
+    fn length_of_begun(&self, text: &str) -> usize {
         let own = self.secrets.iter().map(|secret| {
             let quoted = Value::from(secret.as_str()).to_string();
             length_of_begun(text, secret).max(length_of_begun(text, &quoted))
         });
-        let begun = own.max().unwrap_or_default().max(self.request.hidden.length_of_begun(text));
-        self.text(&text[..text.len() - begun])
+        own.max().unwrap_or_default().max(self.request.hidden.length_of_begun(text))
     }
 }
 
@@ -183,7 +195,7 @@ fn query(target: &str) -> &str {
 
 /// True for an argument that may hold a secret, such as `X-Amz-Signature` and `X-Amz-Security-Token`.
 fn is_secret_argument(name: &str) -> bool {
-    let name = percent_decode_str(name).decode_utf8_lossy().to_ascii_lowercase();
+    let name = percent_decode_str(name).decode_utf8_lossy().to_ascii_lowercase().replace('_', "-");
     is_secret(&name) || name.contains("credential") || name == "key" || name.ends_with("-key")
 }
 
@@ -243,7 +255,9 @@ mod tests {
 
     #[test]
     fn a_secret_that_is_cut_off_is_left_out_too() {
-        let request = request(&[("authorization", "hush-hush-hush")], "/");
+        // a whole secret that ends as it begins, and one that begins another
+        let headers = [("authorization", "hush-hush-hush"), ("x-api-key", "hush-hush")];
+        let request = request(&headers, "/");
         let redactor = Redactor::of(&request);
         let text = "{\"a\":\"hush-hush-hush\"}";
         for limit in 0..text.len() {

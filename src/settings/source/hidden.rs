@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn the_end_of_a_cut_text_that_begins_a_secret_is_found() {
-        for (text, length) in [("a=hus", 3), ("a=hush", 0), ("x", 0), ("hhu", 2), ("", 0), ("hush-h", 1)] {
+        for (text, length) in [("a=hus", 3), ("a=hush", 1), ("x", 0), ("hhu", 2), ("", 0), ("hush-h", 1)] {
             assert_eq!(length_of_begun(text, "hush"), length, "{text}");
         }
         assert_eq!(length_of_begun("aé", "éa"), 2);
