@@ -1,5 +1,7 @@
 //! The admin port, on a thread of its own so that busy workers never delay a probe.
 //!
+//! - `GET /`: the status page, as HTML, JSON or text; its files are below `/pages/`.
+//! - `GET /inspect`: the inspector, if `admin.inspect` is set (`admin/inspect.rs`).
 //! - `GET /live`: 200 while the process runs.
 //! - `GET /ready`: 200 if every route has credentials and the process is not stopping, otherwise 503; with
 //!   the reasons.
@@ -7,14 +9,19 @@
 //! - `GET /routes`: the settings of each route, without secrets.
 //!
 //! Pages that grow with the number of routes are rendered on another thread, so that `/live` never waits for
-//! them. `admin/connections.rs` keeps room for probes.
+//! them. `admin/connections.rs` keeps room for probes, and `admin/host_check.rs` refuses pages to foreign
+//! hosts.
 
 mod certificates;
 mod connections;
 mod credentials;
 mod exposition;
 mod families;
+mod host_check;
+mod inspect;
+mod pages;
 mod process;
+mod status;
 
 use std::{
     io,
@@ -33,17 +40,23 @@ use actix_http::{HttpService, KeepAlive};
 use actix_service::{
     IntoServiceFactory as _, Service as _, ServiceFactory as _, ServiceFactoryExt as _, map_config,
 };
-use actix_web::{App, HttpResponse, dev::AppConfig, web};
+use actix_web::{App, HttpRequest, HttpResponse, dev::AppConfig, web};
 use prometheus::{Registry, TextEncoder};
 use serde::Serialize;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use self::connections::{Usage, WatchedConnection};
+pub use self::status::{SocketNames, StartTime};
+use self::{
+    connections::{Usage, WatchedConnection},
+    pages::View,
+    status::Status,
+};
 use crate::{
     credentials::CredentialState,
     listener::date,
-    state::{current::Current, snapshot::Route},
+    routing::HostPattern,
+    state::{current::Current, inspector::Inspector, snapshot::Route},
     system::{
         fault_points,
         supervision::{StartReport, Task, blocking, run_on_runtime, supervise_thread},
@@ -57,6 +70,12 @@ pub struct Health {
     pub current: Arc<Current>,
     /// True after SIGTERM.
     pub stopping: Arc<AtomicBool>,
+    /// The hosts of `admin.hosts`.
+    pub hosts: Vec<HostPattern>,
+    /// The recorded requests, if `admin.inspect` is set.
+    pub inspector: Option<Arc<Inspector>>,
+    pub sockets: SocketNames,
+    pub started: StartTime,
 }
 
 /// The running admin port; dropping it stops the port.
@@ -158,24 +177,31 @@ async fn serve(
     let current = Arc::clone(&health.current);
     let most = move || usize::try_from(current.get().capacity.admin_connections).unwrap_or(usize::MAX);
     let registry = web::Data::new(exposition::registry(&health.current).map_err(io::Error::other)?);
+    let hosts = health.hosts.clone();
+    let inspector = inspect::configure(health.inspector.clone());
     let health = web::Data::from(health);
     let locks = web::Data::new(PageLocks { ready: Semaphore::new(1), others: Semaphore::new(1) });
     let app = App::new()
         .app_data(health)
         .app_data(locks)
         .app_data(registry)
-        .wrap_fn(|request, pages| {
+        .wrap_fn(move |request, pages| {
             let making = request.conn_data::<Rc<Usage>>().map(Usage::make);
-            let answer = pages.call(request);
+            let refusal = host_check::refusal(&request, &hosts);
+            let answer = match refusal {
+                Some(refusal) => Err(request.into_response(refusal)),
+                None => Ok(pages.call(request)),
+            };
             async move {
                 let _making = making;
-                answer.await
+                match answer {
+                    Ok(answer) => answer.await,
+                    Err(refused) => Ok(refused),
+                }
             }
         })
-        .service(web::resource("/live").route(web::get().to(live)).route(web::head().to(live)))
-        .service(web::resource("/ready").route(web::get().to(ready)).route(web::head().to(ready)))
-        .service(web::resource("/metrics").route(web::get().to(metrics)).route(web::head().to(metrics)))
-        .service(web::resource("/routes").route(web::get().to(routes)).route(web::head().to(routes)))
+        .configure(inspector)
+        .configure(resources)
         .into_factory()
         .map_err(|error: actix_web::Error| error.error_response());
     // `connections.rs` has the time limits
@@ -199,6 +225,38 @@ async fn serve(
     }
 }
 
+/// Adds all pages but the inspector's.
+fn resources(services: &mut web::ServiceConfig) {
+    services
+        .service(web::resource("/").route(web::get().to(status_page)).route(web::head().to(status_page)))
+        .service(web::resource("/pages/{name}").route(web::get().to(pages::file)))
+        .service(web::resource("/live").route(web::get().to(live)).route(web::head().to(live)))
+        .service(web::resource("/ready").route(web::get().to(ready)).route(web::head().to(ready)))
+        .service(web::resource("/metrics").route(web::get().to(metrics)).route(web::head().to(metrics)))
+        .service(web::resource("/routes").route(web::get().to(routes)).route(web::head().to(routes)));
+}
+
+async fn status_page(
+    request: HttpRequest,
+    health: web::Data<Health>,
+    locks: web::Data<PageLocks>,
+) -> HttpResponse {
+    let view = View::of(&request);
+    if view == View::Html {
+        return pages::html(pages::STATUS);
+    }
+    let _turn = locks.others.acquire().await;
+    let text = blocking(move || {
+        let status = Status::of(&health);
+        if view == View::Json { serde_json::to_string(&status) } else { Ok(status::text(&status)) }
+    });
+    match text.await {
+        Ok(text) if view == View::Json => pages::json(text),
+        Ok(text) => pages::text(text),
+        Err(_) => HttpResponse::InternalServerError().finish(),
+    }
+}
+
 async fn live() -> HttpResponse {
     HttpResponse::Ok().json(serde_json::json!({ "live": true }))
 }
@@ -216,13 +274,17 @@ async fn ready(health: web::Data<Health>, locks: web::Data<PageLocks>) -> HttpRe
 }
 
 impl Health {
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
     /// The readiness of the process, and the page of `/ready`.
     fn readiness(&self) -> (bool, serde_json::Result<String>) {
         let now = SystemTime::now();
         let snapshot = self.current.get();
         let routes: Vec<RouteReadiness<'_>> =
             snapshot.routes.routes().iter().map(|route| readiness(route, now)).collect();
-        let stopping = self.stopping.load(Ordering::Relaxed);
+        let stopping = self.is_stopping();
         let ready = !stopping && routes.iter().all(|route| route.ready);
         let rejection = snapshot.metrics.reloads.rejection().unwrap_or_default();
         let rejected = rejection.lines().map(str::to_owned).collect();
@@ -246,7 +308,7 @@ async fn metrics(registry: web::Data<Registry>, locks: web::Data<PageLocks>) -> 
 async fn routes(health: web::Data<Health>, locks: web::Data<PageLocks>) -> HttpResponse {
     let _turn = locks.others.acquire().await;
     let text = blocking(move || health.current.get().effective()).await;
-    HttpResponse::Ok().content_type("application/json").body(text)
+    pages::json(text)
 }
 
 fn readiness(route: &Route, now: SystemTime) -> RouteReadiness<'_> {

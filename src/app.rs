@@ -19,7 +19,7 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    admin::{Admin, Health},
+    admin::{Admin, Health, SocketNames, StartTime},
     credentials::RefresherPool,
     listener::{
         sockets::{self, BindError, Sockets},
@@ -47,6 +47,7 @@ pub struct Application {
     sockets: Sockets,
     admin: TcpListener,
     admin_address: SocketAddr,
+    started: StartTime,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -81,7 +82,8 @@ impl Application {
         let admin = sockets::tcp(settings.admin.address, "admin.address").map_err(StartError::Listen);
         let (admin, admin_address) = admin?;
         let current = Arc::new(Current::new(snapshot));
-        Ok(Self { settings, current, builder, origin: None, sockets, admin, admin_address })
+        let started = StartTime::now();
+        Ok(Self { settings, current, builder, origin: None, sockets, admin, admin_address, started })
     }
 
     /// Reloads the settings from their origin while the application runs.
@@ -110,9 +112,33 @@ impl Application {
         self.admin_address
     }
 
+    /// Lets the inspector send requests again to `listen.http`, for `dev`.
+    pub fn allow_sending_again(&self) {
+        if let Some(inspection) = &self.current.get().inspection {
+            inspection.inspector.allow_sending_again(self.sockets.http);
+        }
+    }
+
     /// The current snapshot.
     pub fn current(&self) -> &Arc<Current> {
         &self.current
+    }
+
+    /// The state that the admin port shows.
+    fn health(&self, stopping: &Arc<AtomicBool>) -> Health {
+        Health {
+            current: Arc::clone(&self.current),
+            stopping: Arc::clone(stopping),
+            hosts: self.settings.admin.hosts.clone(),
+            inspector: self.current.get().inspection.as_ref().map(|own| Arc::clone(&own.inspector)),
+            sockets: SocketNames {
+                http: self.sockets.http,
+                https: self.sockets.https,
+                unix: self.sockets.unix.clone(),
+                admin: self.admin_address,
+            },
+            started: self.started,
+        }
     }
 
     /// Serves until `stop` resolves and `shutdown.delay` has passed, then drains until the requests in flight
@@ -127,7 +153,7 @@ impl Application {
     ) -> io::Result<()> {
         let mut stop_at_once = pin!(stop_at_once);
         let stopping = Arc::new(AtomicBool::new(false));
-        let health = Health { current: Arc::clone(&self.current), stopping: Arc::clone(&stopping) };
+        let health = self.health(&stopping);
         let admin = Admin::start(self.admin, health)?;
         let mut workers = Workers::start(&self.sockets, self.settings.workers, &self.current, &stopping)?;
         let interval = self.settings.reload.interval;

@@ -13,6 +13,7 @@ mod event_stream;
 mod exchange;
 mod framing;
 mod log_tail;
+mod loopback;
 mod piece_buffer;
 mod pool;
 mod probe;
@@ -41,6 +42,7 @@ pub(crate) use self::{
     endpoint::EndpointTls,
     framing::{MAX_HEAD, MAX_HEADERS},
     log_tail::log_tail,
+    loopback::send_once,
     probe::{ProbeFailure, probe_all},
     reply::{ERROR_TYPE, FUNCTION_ERROR, LOG_RESULT},
     response::ResponseBody,

@@ -50,9 +50,11 @@ pub(crate) fn run(options: &DevOptions) -> Ended {
     // a proxy could not connect to the stand-in
     environment.retain(|name, _| !PROXY_VARIABLES.contains(&name.as_str()));
     let settings = Settings::from_documents(&documents, &environment);
-    let settings = settings.map_err(|mistakes| invalid_settings(&mistakes))?;
+    let mut settings = settings.map_err(|mistakes| invalid_settings(&mistakes))?;
+    settings.admin.inspect.get_or_insert_default();
     let routes = settings.clone();
     serve(settings, None, |application| {
+        application.allow_sending_again();
         let sockets = DevSockets { listen: application.address(), admin: application.admin_address() };
         print_line(&mut io::stdout(), &Banner { sockets, ..banner }.text(&routes));
     })

@@ -11,7 +11,7 @@ mod suggestion;
 
 use std::{cmp::Reverse, path::PathBuf, sync::Arc, time::SystemTime};
 
-use actix_http::{HttpMessage as _, Request, header::HeaderMap};
+use actix_http::{HttpMessage as _, Method, Request, header::HeaderMap};
 use clap::Args;
 use serde::Serialize;
 
@@ -111,7 +111,7 @@ pub async fn explain(settings: &Settings, args: &ExplainArgs) -> Result<Explanat
     let host = proxy::host(&request).to_owned();
     let enabled = settings.routes.iter().filter(|route| route.enabled);
     let routes = RouteTable::new(enabled.map(|route| (route.rule.clone(), route)));
-    let candidates = candidates(settings, &request, &host);
+    let candidates = candidates(&settings.routes, request.method(), request.uri().path(), &host);
     let mut explanation = Explanation {
         method: request.method().to_string(),
         target: request.uri().to_string(),
@@ -231,10 +231,14 @@ impl ExplainedRefusal {
 
 /// Every route with its match: those that match, best first, then those that are disabled, then the others,
 /// in the order of their files.
-fn candidates(settings: &Settings, request: &Request, host: &str) -> Vec<ExplainedRoute> {
-    let (path, method) = (request.uri().path(), request.method());
+pub(crate) fn candidates(
+    routes: &[Arc<RouteSettings>],
+    method: &Method,
+    path: &str,
+    host: &str,
+) -> Vec<ExplainedRoute> {
     let matched = |route: &'_ RouteSettings| match_rule(&route.rule, host, path, method);
-    let mut routes: Vec<_> = settings.routes.iter().map(|route| (route, matched(route))).collect();
+    let mut routes: Vec<_> = routes.iter().map(|route| (route, matched(route))).collect();
     routes.sort_by_key(|(route, matched)| match matched {
         Ok(specificity) if route.enabled => (0, Some(Reverse(specificity.clone()))),
         Ok(_) => (1, None),

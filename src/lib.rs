@@ -23,8 +23,9 @@
 //! cli                                           commands, and their results as text
 //! dev                                           the sidecar beside a stand-in for AWS (feature `dev`)
 //! app                                           from settings to a running process
-//! admin explain stand_in                        probes, metrics, routes; dry run of a request; a local
-//!                                               stand-in for AWS (feature `dev`)
+//! admin                                         probes, metrics, routes; status page and inspector
+//! explain stand_in                              dry run of a request; a local stand-in for AWS (feature
+//!                                               `dev`)
 //! listener                                      sockets and HTTP towards clients
 //! proxy                                         the path of a request
 //! state                                         the current snapshot, its builder and its reload

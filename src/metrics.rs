@@ -8,11 +8,12 @@
 //! table.rs      declarations of metrics      values.rs     counters, gauges and histograms
 //! route.rs      requests of one route        endpoint.rs   connections to one endpoint
 //! clients.rs    connections of clients       reloads.rs    reloads of the settings
-//! spans.rs      exported spans
+//! spans.rs      exported spans                last_failure.rs  the last failed request of a route
 //! ```
 
 mod clients;
 mod endpoint;
+mod last_failure;
 mod reloads;
 mod route;
 mod spans;
@@ -27,6 +28,7 @@ use std::{
 pub(crate) use self::{
     clients::ClientMetrics,
     endpoint::EndpointMetrics,
+    last_failure::Failure,
     reloads::{ReloadMetrics, Reloads},
     route::RouteMetrics,
     spans::SpanMetrics,

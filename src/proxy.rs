@@ -49,7 +49,7 @@ use self::{
     call::{CallOutcome, UpstreamCall},
     deadline::Deadline,
     draining::Draining,
-    record::Record,
+    record::{Record, request_copy::RequestCopy},
     reply::{ClientBody, RoutedReply},
 };
 use crate::{
@@ -117,6 +117,9 @@ pub async fn serve(
         Recording::begin(exporter, trace, &request, &client, link.is_tls(), record.received_at())
     });
     record.set_trace(trace, recording);
+    if let Some(inspection) = &snapshot.inspection {
+        record.inspect(RequestCopy::begin(inspection, &record, &request, link, snapshot.generation));
+    }
     let mut framing = reply::ResponseFraming::of(&request);
     let outcome = {
         let context = RequestContext { worker: &worker, snapshot: &snapshot, client, link };
@@ -187,6 +190,7 @@ async fn forward(
     let mut inbound = InboundRequest::read(request, body, path, &context, route.body_limits()).await?;
     let edits =
         route.settings.headers.as_deref().map(|headers| edit_request(headers, &mut inbound)).transpose()?;
+    record.on_inbound(&mut inbound);
 
     let outbound = route.backend.request(inbound)?;
 
@@ -195,8 +199,10 @@ async fn forward(
 
     let mode = route.backend.reply_mode(&upstream);
     let upstream = deadline.run_within(pin!(read_as(mode, upstream))).await?;
+    record.on_reply_read(&upstream);
     if let Some(diagnosis) = refused.as_deref().and_then(|call| diagnosis::diagnose(&upstream, call)) {
         record.on_refusal(&diagnosis);
+        record.on_refusal_explained(&upstream);
     }
     let mut reply = route.backend.reply(upstream)?;
     if let Some(edits) = edits {

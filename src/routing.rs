@@ -21,6 +21,7 @@ use actix_http::Method;
 
 pub(crate) use clash::{clashes, differing_names};
 pub use path_match::{PathMatch, PrefixRewrite};
+pub(crate) use pattern::host_name;
 pub use pattern::{HostPattern, MethodSet, RouteRule};
 pub(crate) use specificity::{Mismatch, match_rule};
 pub use uri_pattern::UriPattern;
@@ -144,7 +145,7 @@ impl RouteIndex {
         if self.by_host.is_empty() {
             return None;
         }
-        let name = pattern::host_name(host);
+        let name = host_name(host);
         let exact = self.by_host.get(&name).filter(|_| !name.starts_with('.'));
         // `a.b.c` has the suffixes `.b.c` and `.c`
         let suffixes = name

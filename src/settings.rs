@@ -16,7 +16,8 @@ mod warnings;
 pub use effective::effective;
 pub use loader::SettingsLoader;
 pub use process::{
-    AdminSettings, Log, LogFormat, Reload, Settings, Shutdown,
+    Log, LogFormat, Reload, Settings, Shutdown,
+    admin::{AdminSettings, InspectSettings},
     limits::Limits,
     listen::{Https, Listen},
     rust_log,
@@ -51,7 +52,7 @@ pub use route::{
 };
 pub use source::{
     document::Document,
-    hidden::Hidden,
+    hidden::{Hidden, length_of_begun},
     mistake::{Mistake, Mistakes, Place},
     reference::without_line_end,
     shown::REDACTED,

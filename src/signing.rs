@@ -159,9 +159,23 @@ impl Signer {
         credentials: &Credentials,
         now: SystemTime,
     ) -> Result<SigningHeaders, InvalidHeaderValue> {
+        self.sign_with_input(request, credentials, now).map(|(headers, _)| headers)
+    }
+
+    /// The same, and the texts that were signed.
+    ///
+    /// # Errors
+    /// The access key id or the session token is not a valid header value.
+    pub fn sign_with_input(
+        &self,
+        request: &OutboundRequest,
+        credentials: &Credentials,
+        now: SystemTime,
+    ) -> Result<(SigningHeaders, SigningInput), InvalidHeaderValue> {
         let input = self.signing_input(request, credentials.session_token(), now);
         let key = self.key(credentials, &input.time, now)?;
-        signing_headers(input, credentials.access_key_id(), key.mac.clone(), key.security_token.clone())
+        let (mac, token) = (key.mac.clone(), key.security_token.clone());
+        Ok((signing_headers(&input, credentials.access_key_id(), mac, token)?, input))
     }
 
     /// Signs a request with keys that its caller has sent. Only the derived key is kept, in `derived_keys`.
@@ -174,11 +188,11 @@ impl Signer {
         credentials: &Credentials,
         derived_keys: &DerivedKeys,
         now: SystemTime,
-    ) -> Result<SigningHeaders, InvalidHeaderValue> {
+    ) -> Result<(SigningHeaders, SigningInput), InvalidHeaderValue> {
         let input = self.signing_input(request, credentials.session_token(), now);
         let mac = derived_keys.get(credentials, input.time.day_bytes(), || self.derive(credentials, now));
         let token = credentials.session_token().map(sensitive).transpose()?;
-        signing_headers(input, credentials.access_key_id(), mac, token)
+        Ok((signing_headers(&input, credentials.access_key_id(), mac, token)?, input))
     }
 
     /// Steps 1 and 2 of SigV4, which need no secret: the canonical request and the string to sign for this
@@ -250,7 +264,7 @@ impl Signer {
 
 /// Steps 3 and 4 of SigV4: the signature with a derived key, and the headers that contain it.
 fn signing_headers(
-    SigningInput { time, content_sha256, canonical, scope, string_to_sign }: SigningInput,
+    SigningInput { time, content_sha256, canonical, scope, string_to_sign }: &SigningInput,
     key_id: &str,
     mac: Hmac<Sha256>,
     security_token: Option<HeaderValue>,
@@ -275,7 +289,12 @@ fn signing_headers(
     authorization.extend_from_slice(&hexadecimal::digits::<SHA256_HEX_LENGTH>(&signature));
     let mut authorization = HeaderValue::from_maybe_shared(Bytes::from(authorization))?;
     authorization.set_sensitive(true);
-    Ok(SigningHeaders { date: time, authorization, security_token, content_sha256 })
+    Ok(SigningHeaders {
+        date: time.clone(),
+        authorization,
+        security_token,
+        content_sha256: content_sha256.clone(),
+    })
 }
 
 /// The payload in the canonical request: the hash of the body, or a word that stands for it.

@@ -64,16 +64,21 @@ impl Exposed for Process {
 
     fn each(_: &Scrape, see: &mut dyn FnMut(&Self)) {
         let stat = fs::read_to_string("/proc/self/stat").ok().and_then(|text| parse(&text));
+        let (open_files, most_files) = open_files();
         see(&Self {
             boot: boot_time(),
-            // one of them is the directory that is being read
-            open_files: fs::read_dir("/proc/self/fd")
-                .ok()
-                .map(|open| u32::try_from(open.count().saturating_sub(1)).unwrap_or(u32::MAX).into()),
-            most_files: getrlimit(Resource::Nofile).current.map(number),
+            open_files: open_files.map(number),
+            most_files: most_files.map(number),
             ..stat.unwrap_or_default()
         });
     }
+}
+
+/// The number of open file descriptors, and their limit.
+pub(super) fn open_files() -> (Option<u64>, Option<u64>) {
+    // one of them is the directory that is being read
+    let open = fs::read_dir("/proc/self/fd").ok().map(|open| open.count().saturating_sub(1) as u64);
+    (open, getrlimit(Resource::Nofile).current)
 }
 
 /// Parses `/proc/self/stat` (man 5 `proc_pid_stat`).

@@ -5,6 +5,7 @@
 //! only the log contains it.
 
 mod codes;
+mod cures;
 
 use std::{
     error::Error,
@@ -113,6 +114,11 @@ impl ProxyError {
     pub fn with_notes(mut self, notes: impl IntoIterator<Item = LogNote>) -> Self {
         self.notes.extend(notes);
         self
+    }
+
+    /// The additional log lines.
+    pub fn notes(&self) -> &[LogNote] {
+        &self.notes
     }
 
     pub fn code(&self) -> &'static ErrorCode {

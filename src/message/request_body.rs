@@ -285,6 +285,34 @@ impl BodyStream {
     }
 }
 
+impl BodyStream {
+    /// Calls `see` with each piece as it arrives.
+    pub fn observe(&mut self, see: impl FnMut(&[u8]) + 'static) {
+        let payload = std::mem::replace(&mut self.payload.payload, Payload::None);
+        self.payload.payload = Payload::Stream { payload: Box::pin(ObservedPayload { payload, see }) };
+    }
+}
+
+/// A payload with an observer of its pieces.
+struct ObservedPayload<F> {
+    payload: Payload,
+    see: F,
+}
+
+impl<F: FnMut(&[u8])> Stream for ObservedPayload<F> {
+    type Item = Result<Bytes, PayloadError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let piece = Pin::new(&mut self.payload).poll_next(context);
+        if let Poll::Ready(Some(Ok(piece))) = &piece {
+            (self.see)(piece);
+        }
+        piece
+    }
+}
+
+impl<F> Unpin for ObservedPayload<F> {}
+
 impl fmt::Debug for BodyStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BodyStream").field("length", &self.length).finish_non_exhaustive()

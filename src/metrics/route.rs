@@ -9,6 +9,7 @@ use actix_http::{Method, StatusCode};
 use prometheus::proto::MetricType;
 
 use super::{
+    last_failure::LastFailure,
     table::{MetricValue, Sample, counted, number, sample},
     values::{Counter, CounterByKey, CounterByName, DurationHistogram, Gauge, counts},
 };
@@ -52,6 +53,10 @@ counted! {
         denials: CounterByName["route", "reason"] = "apigw_invoker_calls_denied_total",
             "Calls that AWS refused for another reason than the signature, by reason; the log has the cause.";
     }
+    beside {
+        /// For the status page.
+        last_failure: LastFailure;
+    }
 }
 
 /// Requests by method and class of status.
@@ -87,6 +92,18 @@ impl RouteMetrics {
     /// Observes the time from sending a call to the response head.
     pub fn answered(&self, after: Duration) {
         self.upstream_durations.observe(after);
+    }
+
+    /// Completed requests, and those of them that were answered with a status of 5xx.
+    pub(crate) fn completed(&self) -> (u64, u64) {
+        self.requests.all().fold((0, 0), |(all, failed), (_, status, count)| {
+            (all + count, failed + if status == "5xx" { count } else { 0 })
+        })
+    }
+
+    /// Calls that AWS refused, because of the signature or for another reason.
+    pub(crate) fn refused(&self) -> u64 {
+        self.signatures_refused.get() + self.denials.all().map(|(_, count)| count).sum::<u64>()
     }
 
     /// True after the first request or error. Routes without requests have no samples, so that thousands of

@@ -80,13 +80,15 @@ pub(crate) fn number(count: u64) -> f64 {
 }
 
 /// Declares a struct of counters: a row gives the field, its type, the labels, the metric's name and its help
-/// text, which is also the field's doc comment. `NAME(id)` adds a field for the value of the first label.
+/// text, which is also the field's doc comment. `NAME(id)` adds a field for the value of the first label;
+/// fields after `beside` are no metrics.
 macro_rules! counted {
     (
         $(#[$doc:meta])*
         $name:ident $(($id:ident))? {
             $($field:ident: $value:ty $([$($label:literal),+])? = $metric:literal, $help:literal;)*
         }
+        $(beside { $($(#[$other_doc:meta])* $other:ident: $Other:ty;)* })?
     ) => {
         $(#[$doc])*
         #[derive(Debug)]
@@ -96,6 +98,7 @@ macro_rules! counted {
                 pub $id: std::sync::Arc<str>,
             )?
             $(#[doc = $help] pub $field: $value,)*
+            $($($(#[$other_doc])* pub $other: $Other,)*)?
         }
 
         impl $name {
@@ -112,7 +115,7 @@ macro_rules! counted {
             )*];
 
             pub(crate) fn new($($id: std::sync::Arc<str>)?) -> Self {
-                Self { $($id,)? $($field: Default::default()),* }
+                Self { $($id,)? $($field: Default::default(),)* $($($other: Default::default(),)*)? }
             }
 
             fn labelled<'a>(

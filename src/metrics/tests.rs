@@ -137,3 +137,33 @@ fn reloads_are_counted_by_outcome() {
     assert_eq!((counted.outcomes.rejected.get(), told()), (1, (1, 1)));
     assert_eq!((reloads.applied(), told()), (2, (2, 1)));
 }
+
+#[test]
+fn a_quantile_is_interpolated_within_its_bucket() {
+    let durations = DurationHistogram::default();
+    assert_eq!(durations.quantile(0.5), None);
+    let milliseconds = std::time::Duration::from_millis;
+    for _ in 0..90 {
+        durations.observe(milliseconds(3));
+    }
+    for _ in 0..10 {
+        durations.observe(milliseconds(70));
+    }
+    // the buckets end at 2.5, 5, 50 and 100 ms
+    let of = |share| durations.quantile(share).unwrap();
+    assert_eq!((of(0.45), of(0.9)), (std::time::Duration::from_micros(3750), milliseconds(5)));
+    assert_eq!((of(0.95), of(1.0)), (milliseconds(75), milliseconds(100)));
+    durations.observe(std::time::Duration::from_secs(1000));
+    assert_eq!(of(1.0), std::time::Duration::from_mins(1));
+}
+
+#[test]
+fn only_statuses_of_5xx_are_failed_requests() {
+    let route = RouteMetrics::new("a".into());
+    for status in [200, 404, 500, 503] {
+        let status = actix_http::StatusCode::from_u16(status).unwrap();
+        route.served(&actix_http::Method::GET, Some(status), std::time::Duration::ZERO);
+    }
+    route.served(&actix_http::Method::GET, None, std::time::Duration::ZERO);
+    assert_eq!(route.completed(), (5, 2));
+}

@@ -139,6 +139,27 @@ impl DurationHistogram {
         buckets.counts[bucket.unwrap_or(BOUNDS.len())].add(1);
         buckets.nanoseconds.add(nanoseconds);
     }
+
+    /// The duration that this share of the observed ones does not exceed, interpolated within its bucket as
+    /// `histogram_quantile` of Prometheus does; `None` without an observation.
+    pub(crate) fn quantile(&self, share: f64) -> Option<Duration> {
+        let counts: Vec<u64> = self.0.get()?.counts.iter().map(Counter::get).collect();
+        let total: u64 = counts.iter().sum();
+        let (mut below, rank) = (0.0, share * number(total));
+        for (bucket, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+            let count = number(*count);
+            if below + count >= rank {
+                // above the last bound nothing is known but the bound
+                let upper = *BOUNDS.get(bucket).unwrap_or(&BOUNDS[BOUNDS.len() - 1]);
+                let lower = bucket.checked_sub(1).map_or(0, |before| BOUNDS[before]);
+                let part = ((rank - below) / count).clamp(0.0, 1.0);
+                let (lower, upper) = (number(lower), number(upper));
+                return Some(Duration::from_secs_f64((lower + (upper - lower) * part) / MICROSECONDS));
+            }
+            below += count;
+        }
+        None
+    }
 }
 
 impl Buckets {

@@ -165,8 +165,9 @@ impl UpstreamCall<'_> {
         let (signing_headers, signed) = match signing {
             Some(signing) => {
                 let signed = self.deadline.run_within(pin!(signing.sign(outbound, self.caller))).await;
-                let (signing_headers, signed) =
+                let (signing_headers, signed, input) =
                     signed.inspect_err(|_| self.route.metrics.signing_failures.add(1))?;
+                record.on_signed(&signing_headers, &signed, input);
                 (Some(signing_headers), Some(signed))
             }
             None => (None, None),

@@ -3,6 +3,11 @@
 //! The record travels with the request and then in the response's body. Dropping it counts the request and
 //! writes its line, also for a client that disconnected early.
 
+mod access_line;
+mod failure;
+mod observers;
+pub mod request_copy;
+
 use std::{
     net::IpAddr,
     sync::Arc,
@@ -13,13 +18,13 @@ use actix_http::{
     HttpMessage as _, Method, Request, StatusCode, Uri,
     header::{HeaderName, HeaderValue},
 };
-use log::kv;
 
+use self::{observers::Observers, request_copy::RequestCopy};
 use crate::{
     client::{ERROR_TYPE, UpstreamReply, aws_error::bare_name},
     diagnosis::Diagnosis,
     message::{
-        error::{ErrorCode, ProxyError},
+        error::{ErrorCode, ProxyError, Side},
         headers::REQUEST_ID,
         log_note::LogNote,
         outbound::OutboundRequest,
@@ -29,14 +34,12 @@ use crate::{
     routing::PathMatch,
     spans::{Recording, SpanEnd},
     state::snapshot::Route,
-    text::{hexadecimal::digits, ip_text::IpText, log_safe::log_safe},
+    text::{hexadecimal::digits, log_safe::log_safe},
 };
 
 /// Request id headers of Lambda and REST APIs, and of HTTP APIs.
 const AWS_REQUEST_IDS: [HeaderName; 2] =
     [HeaderName::from_static("x-amzn-requestid"), HeaderName::from_static("apigw-requestid")];
-/// nginx's status for a client that closed the connection before the response.
-const CLIENT_GONE: u16 = 499;
 
 /// The record of one request.
 #[derive(Debug)]
@@ -49,8 +52,8 @@ pub struct Record {
     uri: Uri,
     client_ip: Option<IpAddr>,
     trace: Option<Trace>,
-    /// The spans, if the trace is sampled.
-    recording: Option<Box<Recording>>,
+    /// The spans of a sampled trace, and the inspector's copy; `None` for most requests.
+    observers: Option<Box<Observers>>,
     route: Option<Arc<RouteMetrics>>,
     received_at: SystemTime,
     started: Instant,
@@ -59,6 +62,8 @@ pub struct Record {
     upstream: Option<UpstreamFields>,
     status: Option<StatusCode>,
     code: Option<&'static ErrorCode>,
+    /// The refusal of AWS was diagnosed, which says more than the error that follows from it.
+    is_diagnosed: bool,
     is_complete: bool,
     bytes_in: u64,
     bytes_out: u64,
@@ -88,7 +93,7 @@ impl Record {
             uri: request.uri().clone(),
             client_ip,
             trace: None,
-            recording: None,
+            observers: None,
             route: None,
             received_at: SystemTime::now(),
             started: Instant::now(),
@@ -97,6 +102,7 @@ impl Record {
             upstream: None,
             status: None,
             code: None,
+            is_diagnosed: false,
             is_complete: false,
             bytes_in: 0,
             bytes_out: 0,
@@ -104,7 +110,15 @@ impl Record {
     }
 
     pub fn set_trace(&mut self, trace: Option<Trace>, recording: Option<Box<Recording>>) {
-        (self.trace, self.recording) = (trace, recording);
+        self.trace = trace;
+        if recording.is_some() {
+            self.observers.get_or_insert_default().recording = recording;
+        }
+    }
+
+    /// Records the request for the inspector.
+    pub fn inspect(&mut self, inspected: Box<RequestCopy>) {
+        self.observers.get_or_insert_default().copy = Some(inspected);
     }
 
     pub fn trace(&self) -> Option<&Trace> {
@@ -133,8 +147,8 @@ impl Record {
     pub fn set_route(&mut self, route: &Route, path: &PathMatch) {
         route.metrics.begins();
         self.route = Some(Arc::clone(&route.metrics));
-        if let Some(recording) = &mut self.recording {
-            recording.set_route(&route.id, path.pattern().to_string());
+        if let Some(observers) = &mut self.observers {
+            observers.set_route(&route.id, &path.pattern().to_string(), self.started);
         }
     }
 
@@ -149,8 +163,8 @@ impl Record {
 
     /// An attempt is about to be signed and sent.
     pub fn on_attempt_start(&mut self, outbound: &mut OutboundRequest, route: &Route) {
-        if let Some(recording) = &mut self.recording {
-            recording.on_attempt_start(outbound, route.backend.target().endpoint.tls.is_some());
+        if let Some(observers) = &mut self.observers {
+            observers.on_attempt_start(outbound, &route.backend.target().endpoint, self.started);
         }
     }
 
@@ -165,8 +179,8 @@ impl Record {
         self.bytes_in = bytes;
         let now = Instant::now();
         self.sent = Some(now);
-        if let Some(recording) = &mut self.recording {
-            recording.on_sent(now.duration_since(self.started));
+        if let Some(observers) = &mut self.observers {
+            observers.on_sent(now.duration_since(self.started));
         }
     }
 
@@ -190,8 +204,8 @@ impl Record {
         if let Some(sent) = self.sent {
             let after = sent.elapsed();
             self.counters().answered(after);
-            if let Some(recording) = &mut self.recording {
-                recording.on_response_head(reply.status, id);
+            if let Some(observers) = &mut self.observers {
+                observers.on_response_head(reply, id, self.started);
             }
             let error_type = reply.headers.get(ERROR_TYPE).cloned();
             self.upstream = Some(UpstreamFields { after, request_id: id.cloned(), error_type });
@@ -200,24 +214,28 @@ impl Record {
 
     /// An attempt failed without a response.
     pub fn on_attempt_failed(&mut self, error: &ProxyError) {
-        if let Some(recording) = &mut self.recording {
-            recording.on_attempt_failed(error.code().name, self.started.elapsed());
+        if let Some(observers) = &mut self.observers {
+            observers.on_attempt_failed(error, self.started.elapsed());
         }
     }
 
     /// An attempt has ended; another may follow.
     pub fn on_attempt_end(&mut self) {
-        if let Some(recording) = &mut self.recording {
-            recording.on_attempt_end(self.started.elapsed());
+        if let Some(observers) = &mut self.observers {
+            observers.on_attempt_end(self.started.elapsed());
         }
     }
 
     /// An attempt is retried for this reason.
-    pub fn on_retry(&self, attempt: u32, reason: &str) {
+    pub fn on_retry(&mut self, attempt: u32, reason: &str) {
+        let reason = log_safe(reason, usize::MAX);
         log::info!(
             request_id = self.request_id_text(), route = self.route_id(), attempt = attempt;
-            "attempt {attempt} failed, retrying: {}", log_safe(reason, usize::MAX)
+            "attempt {attempt} failed, retrying: {reason}"
         );
+        if let Some(copy) = self.copy() {
+            copy.on_retry(attempt, reason);
+        }
     }
 
     /// A retry is skipped for this reason.
@@ -258,46 +276,47 @@ impl Record {
         self.code = Some(error.code());
         self.counters().errors.count(error.code().name);
         error.log(self.request_id_text(), Some(self.route_id()));
+        if let Some(copy) = self.copy() {
+            copy.on_error(error);
+        }
+        if error.code().side != Side::Client && !self.is_diagnosed {
+            let ErrorCode { name, status, .. } = error.code();
+            self.set_failure(Some(status.as_u16()), Some(name), &error.to_string(), error.code().cure());
+        }
     }
 
     /// AWS rejected the call: counts the reason, unless it is the caller's keys, and logs the diagnosis.
-    pub fn on_refusal(&self, diagnosis: &Diagnosis) {
+    pub fn on_refusal(&mut self, diagnosis: &Diagnosis) {
         match diagnosis.denial {
             _ if diagnosis.is_callers => {}
             Some(reason) => self.counters().denials.count(reason),
             None => self.counters().signatures_refused.add(1),
         }
         self.log_note(&diagnosis.note);
+        if !diagnosis.is_callers {
+            self.is_diagnosed = true;
+            self.set_failure(None, None, &diagnosis.note.text, None);
+        }
     }
 
-    pub fn log_note(&self, note: &LogNote) {
+    pub fn log_note(&mut self, note: &LogNote) {
         note.log(self.request_id_text(), self.route_id());
-    }
-
-    /// The path without the query, which may contain secrets.
-    fn path(&self) -> &str {
-        Some(self.uri.path()).filter(|path| !path.is_empty()).unwrap_or("-")
-    }
-
-    /// Writes the access-log line; `logging/format.rs` formats the fields into its buffer.
-    fn write(&self, took: Duration) {
-        let status = self.status.map_or(CLIENT_GONE, |status| status.as_u16());
-        let parts = AccessFields { record: self, status, client_ip: self.client_ip.map(IpText::from), took };
-        log::logger().log(
-            &log::Record::builder()
-                .target("access")
-                .level(log::Level::Info)
-                .module_path_static(Some(module_path!()))
-                .key_values(&parts)
-                .args(format_args!("{} {} {status}", self.method, self.path()))
-                .build(),
-        );
+        if let Some(copy) = self.copy() {
+            copy.on_log_line(note.level, note.text.clone());
+        }
     }
 }
 
 impl Drop for Record {
     fn drop(&mut self) {
         let took = self.started.elapsed();
+        if let (Some(status), None) = (self.status, self.code)
+            && status.is_server_error()
+            && self.upstream.is_some()
+            && !self.is_diagnosed
+        {
+            self.set_upstream_failure(status);
+        }
         let counters = self.counters();
         if self.route.is_some() {
             counters.ends();
@@ -305,64 +324,16 @@ impl Drop for Record {
         counters.served(&self.method, self.status, took);
         counters.bytes_in.add(self.bytes_in);
         counters.bytes_out.add(self.bytes_out);
-        if let Some(recording) = self.recording.take() {
-            let (status, code, client_left, bytes_out) =
+        if let Some(observers) = self.observers.take() {
+            let (status, code, is_left, bytes_out) =
                 (self.status, self.code, self.client_left(), self.bytes_out);
             let request_id = Some(self.request_id.clone());
-            recording.end(SpanEnd { took, status, code, request_id, is_left: client_left, bytes_out });
+            observers.end(SpanEnd { took, status, code, request_id, is_left, bytes_out }, self.bytes_in);
         }
         // the target `access` is filtered by level only
         if self.enabled && log::max_level() >= log::Level::Info {
             self.write(took);
         }
-    }
-}
-
-/// The fields of an access-log line.
-struct AccessFields<'a> {
-    record: &'a Record,
-    status: u16,
-    client_ip: Option<IpText>,
-    took: Duration,
-}
-
-impl kv::Source for AccessFields<'_> {
-    fn visit<'kvs>(&'kvs self, visitor: &mut dyn kv::VisitSource<'kvs>) -> Result<(), kv::Error> {
-        let record = self.record;
-        let mut pair = |name: &'static str, value: kv::Value<'kvs>| visitor.visit_pair(name.into(), value);
-        pair("method", record.method.as_str().into())?;
-        pair("path", record.path().into())?;
-        pair("status", self.status.into())?;
-        pair("route", record.route_id().into())?;
-        pair("duration_ms", milliseconds(self.took).into())?;
-        pair("request_bytes", record.bytes_in.into())?;
-        pair("response_bytes", record.bytes_out.into())?;
-        pair("request_id", record.request_id_text().into())?;
-        if let Some(address) = &self.client_ip {
-            pair("client_ip", address.as_str().into())?;
-        }
-        if let Some(trace) = &record.trace {
-            pair("trace_id", trace.id().into())?;
-        }
-        if let Some(UpstreamFields { after, request_id, error_type }) = &record.upstream {
-            pair("upstream_duration_ms", milliseconds(*after).into())?;
-            if let Some(id) = request_id.as_ref().and_then(|id| id.to_str().ok()) {
-                pair("upstream_request_id", id.into())?;
-            }
-            if let Some(kind) = error_type.as_ref().and_then(error_type_text) {
-                pair("upstream_error_type", kind.into())?;
-            }
-        }
-        if record.attempts > 1 {
-            pair("attempts", record.attempts.into())?;
-        }
-        if let Some(code) = record.code {
-            pair("code", code.name.into())?;
-        }
-        if record.client_left() {
-            pair("client_left", true.into())?;
-        }
-        Ok(())
     }
 }
 

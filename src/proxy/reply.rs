@@ -129,9 +129,10 @@ pub fn failure(error: &ProxyError, mut record: Record, framing: ResponseFraming)
 fn finish(
     status: StatusCode,
     headers: HeaderMap,
-    body: ClientBody,
+    mut body: ClientBody,
     framing: ResponseFraming,
 ) -> Response<ClientBody> {
+    body.record.on_response(&headers);
     let unknown_length = body.size == BodySize::Stream;
     let mut response = Response::with_body(status, body);
     header_maps::give_back(std::mem::replace(response.headers_mut(), headers));
@@ -250,7 +251,10 @@ impl MessageBody for ClientBody {
             }
         };
         match &chunk {
-            Some(Ok(_)) => fault_points::pass("answer"),
+            Some(Ok(piece)) => {
+                fault_points::pass("answer");
+                this.record.on_response_piece(piece);
+            }
             Some(Err(error)) => this.record.on_error(error),
             None => {
                 if let ReplyBody::Events(events) = &mut this.body

@@ -59,10 +59,18 @@ impl HostPattern {
             }
         }
     }
+
+    /// True if the pattern has this name, in lower case.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        match self {
+            Self::Exact(exact) => exact == name,
+            Self::Suffix(suffix) => name.len() > suffix.len() && name.ends_with(suffix.as_str()),
+        }
+    }
 }
 
 /// The name in a `Host` value: lower case, without port and final dot.
-pub(super) fn host_name(host: &str) -> String {
+pub(crate) fn host_name(host: &str) -> String {
     let name = match host.rfind(':') {
         // the colons of an IPv6 address are inside its brackets
         Some(colon) if !host[colon..].contains(']') => &host[..colon],

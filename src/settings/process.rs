@@ -1,5 +1,6 @@
 //! The settings of the process in `default.yaml`: listeners, limits, logging, traces, shutdown.
 
+pub mod admin;
 pub mod limits;
 pub mod listen;
 pub mod rust_log;
@@ -10,6 +11,7 @@ pub mod trusted_ips;
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use self::{
+    admin::{AdminSettings, WrittenAdmin},
     limits::WrittenLimits,
     listen::{Listen, WrittenListen},
     rust_log::RustLog,
@@ -21,7 +23,7 @@ use super::{
         check::Checker,
         declaration::{Key, Kind},
         hidden::Hidden,
-        key_type::{Address, DAY},
+        key_type::DAY,
         mistake::Mistakes,
         tree::{Environment, Node},
     },
@@ -36,6 +38,8 @@ section! {
     made SettingsParts {
         /// The sockets for clients.
         listen: Listen,
+        /// The admin port.
+        admin: AdminSettings,
         /// Logging.
         log: Log,
         /// Trace propagation and export.
@@ -52,8 +56,8 @@ section! {
 
     /// The sockets for clients.
     listen: WrittenListen => _;
-    /// The admin port: probes, metrics and the effective routes.
-    admin: WrittenAdmin = ();
+    /// The admin port: probes, metrics, the effective routes and the status page.
+    admin: WrittenAdmin => _;
     /// Number of threads that serve requests. Each has its own connections to AWS.
     workers: u16 [1..=64] = 1;
     /// Limits of the whole process.
@@ -71,17 +75,6 @@ section! {
     defaults: WrittenDefaults => _;
     // one file per route
     routes: BTreeMap<String, WrittenRoute> => _;
-}
-
-section! {
-    /// The admin port.
-    #[derive(Debug, Clone, PartialEq, Eq)]
-    pub struct AdminSettings, read as WrittenAdmin, optional "a table about the admin port";
-
-    /// IP address and port of the admin port, which has its own thread: `/live`; `/ready` with the state of
-    /// each route's credentials; `/metrics` for Prometheus; `/routes` with all settings of each route except
-    /// the secrets. Use `0.0.0.0:9180` for probes from outside the machine.
-    address: Address = "127.0.0.1:9180";
 }
 
 section! {
@@ -172,11 +165,12 @@ impl Settings {
     /// Checks all but the routes.
     pub(super) fn check(mut written: WrittenSettings, checker: &mut Checker<'_>) -> Self {
         let listen = written.listen.take().unwrap_or_default().check(&mut checker.at("listen"));
+        let admin = written.admin.take().unwrap_or_default().check(&mut checker.at("admin"));
         let log = written.log.take().unwrap_or_default().check(&mut checker.at("log"));
         let tracing = written.tracing.take().unwrap_or_default().check(&mut checker.at("tracing"));
         let (routes, files, hidden, warnings) =
             (Vec::new(), checker.files().paths, Hidden::default(), Vec::new());
-        let parts = SettingsParts { listen, log, tracing, routes, files, hidden, warnings };
+        let parts = SettingsParts { listen, admin, log, tracing, routes, files, hidden, warnings };
         let settings = written.settled(checker)(parts);
         shared_address::check(&settings.listen, &settings.admin, checker);
         settings

@@ -51,7 +51,9 @@ const REWRITE_EXPECTED: &str = "a path that starts with `/`, without parameters,
 /// A literal path.
 const REWRITE: Kind =
     Kind::PatternBut(r#"^/([!"$&-)+->@-z|~]|%[0-9A-Fa-f]{2})*$"#, r"/(\.|%2[eE]){2}(;[^/]*)?(/|$)");
-const HOST: Kind = Kind::Pattern(r"^(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$|^\[[\s\S]*\]$");
+/// A host name, or a wildcard for all names below one.
+pub(in crate::settings) const HOST: Kind =
+    Kind::Pattern(r"^(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$|^\[[\s\S]*\]$");
 /// Methods are case-sensitive (RFC 9110, 9.1).
 const METHOD: Kind = Kind::PatternBut("^[!#$%&'*+.^_`|~0-9A-Z-]+$", "^(CONNECT|TRACE)$");
 

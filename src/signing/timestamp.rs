@@ -12,7 +12,7 @@ thread_local! {
 }
 
 /// `20261120T120000Z`; the first eight characters are the day of the credential scope.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Timestamp(pub(super) [u8; 16]);
 
 impl Timestamp {

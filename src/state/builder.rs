@@ -6,7 +6,7 @@
 use std::{
     collections::{HashMap, HashSet},
     io,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -21,6 +21,7 @@ use crate::{
     signing::{Scope, Signer, clock_skew::ClockSkews, derived_keys::DerivedKeys},
     spans::Exporter,
     state::{
+        inspector::{Inspection, Inspector},
         open_files::{OpenFiles, TooFewFiles},
         signing::Signing,
         snapshot::{Route, Snapshot},
@@ -50,6 +51,8 @@ pub struct SnapshotBuilder {
     upstream_connections: Arc<ConnectionLimit>,
     /// The exporter of the last snapshot.
     exporter: Option<Arc<Exporter>>,
+    /// The inspector, by the settings of the first snapshot.
+    inspector: OnceLock<Option<Arc<Inspector>>>,
     /// The routes of the last snapshot with their inputs.
     routes: HashMap<Arc<str>, (RouteInputs, Arc<Route>)>,
     /// The settings of the routes in the last table, and the table without its routes.
@@ -93,6 +96,7 @@ impl SnapshotBuilder {
             connections: Admission::new(u32::MAX),
             upstream_connections: Arc::default(),
             exporter: None,
+            inspector: OnceLock::new(),
             routes: HashMap::new(),
             table: (Vec::new(), RouteTable::new(Vec::<(RouteRule, ())>::new())),
         }
@@ -141,6 +145,7 @@ impl SnapshotBuilder {
             access_log: settings.log.access,
             tracing: settings.tracing.clone(),
             spans: self.exporter.clone(),
+            inspection: self.inspection(settings),
             metrics: Arc::clone(&self.metrics),
             routes_as_set: settings.routes.clone(),
         })
@@ -170,6 +175,15 @@ impl SnapshotBuilder {
         let started = Exporter::start(settings, endpoint, Arc::clone(&self.metrics));
         let failed = |error: io::Error| BuildError { part: part(), cause: error.to_string() };
         started.map(Some).map_err(failed)
+    }
+
+    /// The inspector of the first snapshot with the secrets of these settings. Without `admin.inspect` these
+    /// were not collected, so nothing may be recorded.
+    fn inspection(&self, settings: &Settings) -> Option<Inspection> {
+        let inspect = settings.admin.inspect.as_ref();
+        let new = || inspect.map(|settings| Arc::new(Inspector::new(settings)));
+        let inspector = self.inspector.get_or_init(new).clone().filter(|_| inspect.is_some())?;
+        Some(Inspection { inspector, hidden: Arc::new(settings.hidden.clone()) })
     }
 
     /// The route of the last snapshot if its inputs are equal, otherwise a new one.

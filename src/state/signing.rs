@@ -18,7 +18,9 @@ use crate::{
         error::{ErrorKind, ProxyError},
         outbound::OutboundRequest,
     },
-    signing::{KeyOwner, Signer, SigningHeaders, clock_skew::ClockSkew, derived_keys::DerivedKeys},
+    signing::{
+        KeyOwner, Signer, SigningHeaders, SigningInput, clock_skew::ClockSkew, derived_keys::DerivedKeys,
+    },
 };
 
 /// Signer, credentials and clock of a route.
@@ -46,7 +48,8 @@ pub struct SignatureRecord {
 }
 
 impl Signing {
-    /// Signs a request right before it is sent, with the keys of its caller or, without these, of the route.
+    /// Signs a request right before it is sent, and returns the texts that were signed too. Signs
+    /// with the keys of its caller or, without these, of the route.
     /// Waits only for the first credentials of the process.
     ///
     /// # Errors
@@ -55,21 +58,21 @@ impl Signing {
         &self,
         outbound: &OutboundRequest,
         caller: Option<&Arc<Credentials>>,
-    ) -> Result<(SigningHeaders, SignatureRecord), ProxyError> {
+    ) -> Result<(SigningHeaders, SignatureRecord, SigningInput), ProxyError> {
         // AWS accepts a date of some seconds ago, so it may be taken before the first credentials arrive
         let at = SystemTime::now();
         if let (Some(derived_keys), Some(keys)) = (&self.caller_keys, caller) {
             let dated = self.clock.corrected(at);
             let headers = self.signer.sign_for_caller(outbound, keys, derived_keys, dated);
-            let headers = headers.map_err(unavailable)?;
+            let (headers, input) = headers.map_err(unavailable)?;
             let keys = Arc::clone(keys);
-            return Ok((headers, SignatureRecord { keys, owner: KeyOwner::Caller, at, dated }));
+            return Ok((headers, SignatureRecord { keys, owner: KeyOwner::Caller, at, dated }, input));
         }
         let Some(source) = &self.credentials else { return Err(unavailable("only keys of callers sign")) };
         let keys = source.current(at).await.map_err(unavailable)?;
         let dated = self.clock.corrected(at);
-        let headers = self.signer.sign(outbound, &keys, dated).map_err(unavailable)?;
-        Ok((headers, SignatureRecord { keys, owner: KeyOwner::Route, at, dated }))
+        let (headers, input) = self.signer.sign_with_input(outbound, &keys, dated).map_err(unavailable)?;
+        Ok((headers, SignatureRecord { keys, owner: KeyOwner::Route, at, dated }, input))
     }
 
     /// Waits at most `limit` for keys that replace those that AWS refused; true if there are such keys.

@@ -12,7 +12,7 @@ use crate::{
     routing::RouteTable,
     settings::{Limits, RouteSettings, Shutdown, Tracing, effective},
     spans::Exporter,
-    state::{open_files::Capacity, signing::Signing},
+    state::{inspector::Inspection, open_files::Capacity, signing::Signing},
 };
 
 #[derive(Debug)]
@@ -34,6 +34,8 @@ pub struct Snapshot {
     pub tracing: Tracing,
     /// Exports recorded spans, if there is a collector.
     pub spans: Option<Arc<Exporter>>,
+    /// Records requests for the admin port, if `admin.inspect` is set.
+    pub inspection: Option<Inspection>,
     /// The counters of the process, shared by all snapshots.
     pub metrics: Arc<Metrics>,
     /// The settings of all routes, the disabled ones too, for `/routes`.

@@ -33,7 +33,8 @@ pub struct Reading<'e> {
     backends: BTreeSet<String>,
     /// Variables that override a route's file, by its stem.
     overrides: BTreeMap<String, Node>,
-    hidden: Option<Hidden>,
+    /// Secret texts of the routes are collected.
+    collects_hidden: bool,
     shared_parts: SharedParts,
     /// The routes so far, by the stems of their files.
     routes: BTreeMap<String, CheckedRoute>,
@@ -46,6 +47,8 @@ pub struct CheckedRoute {
     /// The files that it leads to.
     pub files: LinkedFiles,
     pub warnings: Vec<Mistake>,
+    /// Its secret texts, if they are collected.
+    pub hidden: Hidden,
 }
 
 impl<'e> Reading<'e> {
@@ -74,6 +77,7 @@ impl<'e> Reading<'e> {
         let WrittenSettings { defaults: written_defaults, .. } = reader::read(&mut defaults, mistakes);
         let written: WrittenSettings = reader::read(&mut tree, mistakes);
         let settings = Settings::check(written, &mut Checker::new(&tree, environment, mistakes));
+        let is_inspecting = settings.admin.inspect.is_some();
         Self {
             environment,
             settings,
@@ -81,7 +85,8 @@ impl<'e> Reading<'e> {
             written_defaults,
             backends: BTreeSet::new(),
             overrides,
-            hidden: collects_hidden.then(Hidden::default),
+            // the inspector shows requests
+            collects_hidden: collects_hidden || is_inspecting,
             shared_parts: SharedParts::default(),
             routes: BTreeMap::new(),
         }
@@ -111,11 +116,12 @@ impl<'e> Reading<'e> {
         if let Some(settings) = &mut settings {
             settings.backend.share_parts(&mut self.shared_parts);
         }
-        if let Some(hidden) = &mut self.hidden {
+        let mut hidden = Hidden::default();
+        if self.collects_hidden {
             hidden.add_tree(&tree);
         }
         let warnings = mistakes.warned()[warned..].to_vec();
-        self.add(stem, CheckedRoute { settings: Arc::new(settings?), files, warnings });
+        self.add(stem, CheckedRoute { settings: Arc::new(settings?), files, warnings, hidden });
         self.routes.get(stem)
     }
 
@@ -158,13 +164,13 @@ impl<'e> Reading<'e> {
         }
         self.check_unused_defaults(&mut mistakes);
         let mut settings = self.settings;
-        for CheckedRoute { settings: route, files, .. } in self.routes.into_values() {
+        for CheckedRoute { settings: route, files, hidden, .. } in self.routes.into_values() {
             settings.routes.push(route);
             settings.files.extend(files.paths);
+            settings.hidden.add_all(hidden);
         }
         settings.files.sort();
         settings.files.dedup();
-        settings.hidden = self.hidden.unwrap_or_default();
         settings.warnings = mistakes.warnings();
         mistakes.into_result(settings)
     }

@@ -65,6 +65,11 @@ impl Hidden {
         }
     }
 
+    /// Adds the texts of another.
+    pub(in crate::settings) fn add_all(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+
     /// The sensitive values of a request's headers, in each form that an event gives them: a line, the joined
     /// lines of a name, and a cookie.
     pub fn of_headers(headers: &HeaderMap) -> Self {
@@ -156,6 +161,16 @@ impl Hidden {
         self.0.push(HiddenText { scope, name: String::new(), secret: text.into() });
     }
 
+    /// The length of the longest end of a text that begins a secret, for a text that is cut off.
+    pub fn length_of_begun(&self, text: &str) -> usize {
+        let lengths = self.0.iter().map(|HiddenText { name, secret, .. }| {
+            let quoted = Value::from(secret.expose_secret()).to_string();
+            let forms = [format!("{name}{}", secret.expose_secret()), quoted];
+            forms.iter().map(|form| length_of_begun(text, form)).max().unwrap_or_default()
+        });
+        lengths.max().unwrap_or_default()
+    }
+
     /// The text with `instead` in the place of each secret.
     pub fn left_out_of(&self, text: &str, instead: &str) -> String {
         self.0.iter().fold(text.to_owned(), |text, HiddenText { scope, name, secret }| {
@@ -172,5 +187,27 @@ impl Hidden {
                 }
             }
         })
+    }
+}
+
+/// The length of the longest end of `text` that is a beginning of `secret`, but not all of it.
+pub fn length_of_begun(text: &str, secret: &str) -> usize {
+    let lengths = secret.char_indices().map(|(length, _)| length).rev();
+    lengths.into_iter().find(|length| text.ends_with(&secret[..*length])).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_cut_text_that_begins_a_secret_is_found() {
+        for (text, length) in [("a=hus", 3), ("a=hush", 1), ("x", 0), ("hhu", 2), ("", 0), ("hush-h", 1)] {
+            assert_eq!(length_of_begun(text, "hush"), length, "{text}");
+        }
+        assert_eq!(length_of_begun("aé", "éa"), 2);
+        let mut hidden = Hidden::default();
+        hidden.push(HiddenScope::JsonString, "hu\"sh");
+        assert_eq!(hidden.length_of_begun("{\"a\":\"hu\\\"s"), 6);
     }
 }

@@ -173,7 +173,7 @@ fn yaml(section: &Map<String, Value>, depth: usize, is_of_routes: bool, yaml: &m
     let indent = "  ".repeat(depth);
     for (name, schema) in section {
         let below = schema["properties"].as_object();
-        let is_optional = schema.get("required").is_some();
+        let is_optional = meaning(schema).contains("none by default");
         if depth == 0 {
             yaml.push('\n');
         }

@@ -48,6 +48,13 @@ impl App {
         }
     }
 
+    /// Process settings with a free port and additional keys of `admin`.
+    pub fn administered(admin: &str) -> Builder {
+        let process =
+            format!("listen: {{ http: '127.0.0.1:0' }}\nadmin: {{ address: '127.0.0.1:0', {admin} }}\n");
+        Builder { process, routes: Vec::new(), environment: Environment::new() }
+    }
+
     /// A sidecar with one route from `/*` to `function_uri`.
     pub fn to(function_uri: &str) -> Self {
         Self::with("")
@@ -71,6 +78,19 @@ impl App {
         );
         documents[0].text.push_str("log: { access: false }\n");
         let mut app = start(&documents, &Environment::new());
+        app.stand_in = Some(stand_in);
+        app
+    }
+
+    /// The same with the inspector of `dev`.
+    pub fn dev_inspected(options: StandInOptions) -> Self {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let stand_in = StandIn::start(any, options).expect("the stand-in starts");
+        let sockets = DevSockets { listen: any, admin: any };
+        let documents = dev::documents(sockets, stand_in.address(), &StandInKeys::example());
+        let mut settings = settings(&documents, &Environment::new());
+        settings.admin.inspect.get_or_insert_default();
+        let mut app = run(settings, Application::allow_sending_again);
         app.stand_in = Some(stand_in);
         app
     }
@@ -144,9 +164,16 @@ impl Builder {
 }
 
 fn start(documents: &[Document], environment: &Environment) -> App {
-    let settings =
-        Settings::from_documents(documents, environment).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    run(settings(documents, environment), |_| {})
+}
+
+fn settings(documents: &[Document], environment: &Environment) -> Settings {
+    Settings::from_documents(documents, environment).unwrap_or_else(|mistakes| panic!("{mistakes}"))
+}
+
+fn run(settings: Settings, ready: impl FnOnce(&Application)) -> App {
     let application = Application::build(settings).expect("the application starts");
+    ready(&application);
     let (address, admin) = (application.address(), application.admin_address());
     let https = application.https_address();
     let snapshot = application.current().get();
