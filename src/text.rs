@@ -2,6 +2,8 @@
 //! in a log line.
 
 pub(crate) mod aws_hosts;
+#[cfg(feature = "dev")]
+pub(crate) mod command_line;
 pub(crate) mod header_names;
 pub(crate) mod hexadecimal;
 pub(crate) mod ip_text;

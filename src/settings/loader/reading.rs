@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+use super::TreeChanges;
 use crate::settings::{
     RouteSettings, Settings,
     process::{WrittenDefaults, WrittenSettings},
@@ -34,6 +35,7 @@ pub struct Reading<'e> {
     /// Variables that override a route's file, by its stem.
     overrides: BTreeMap<String, Node>,
     hidden: Option<Hidden>,
+    changes: Option<&'e dyn TreeChanges>,
     shared_parts: SharedParts,
     /// The routes so far, by the stems of their files.
     routes: BTreeMap<String, CheckedRoute>,
@@ -55,6 +57,7 @@ impl<'e> Reading<'e> {
         process: Option<&Document>,
         environment: &'e Environment,
         collects_hidden: bool,
+        changes: Option<&'e dyn TreeChanges>,
         mistakes: &mut Mistakes,
     ) -> Self {
         let tree = process.and_then(|document| parsed(document, mistakes));
@@ -69,6 +72,9 @@ impl<'e> Reading<'e> {
         if let Some(wrong) = of_routes.filter(|routes| !matches!(routes.content, Content::Table(_))) {
             tree.override_with(Node::with_child(ROUTES, wrong));
         }
+        if let Some(changes) = changes {
+            changes.process(&mut tree, environment, mistakes);
+        }
         reference::resolve(&mut tree, &mut Vec::new(), environment, mistakes);
         let mut defaults = take_defaults(&mut tree);
         let WrittenSettings { defaults: written_defaults, .. } = reader::read(&mut defaults, mistakes);
@@ -82,6 +88,7 @@ impl<'e> Reading<'e> {
             backends: BTreeSet::new(),
             overrides,
             hidden: collects_hidden.then(Hidden::default),
+            changes,
             shared_parts: SharedParts::default(),
             routes: BTreeMap::new(),
         }
@@ -103,6 +110,9 @@ impl<'e> Reading<'e> {
         let warned = mistakes.warned().len();
         let mut tree = self.tree(stem, document, mistakes)?;
         self.backends.extend(lay_beneath_route(&self.defaults, &mut tree, stem));
+        if let Some(changes) = self.changes {
+            changes.lead(&mut tree, stem, mistakes);
+        }
         let written: WrittenSettings = reader::read(&mut tree, mistakes);
         let written = written.routes.and_then(|mut routes| routes.remove(stem));
         let mut checker = Checker::new(&tree, self.environment, mistakes);
@@ -133,6 +143,9 @@ impl<'e> Reading<'e> {
             None => above?,
         };
         let mut tree = Node::with_child(ROUTES, Node::with_child(stem, route));
+        if let Some(changes) = self.changes {
+            changes.route(&mut tree, stem, self.environment, mistakes);
+        }
         reference::resolve(&mut tree, &mut Vec::new(), self.environment, mistakes);
         Some(tree)
     }
