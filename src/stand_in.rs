@@ -14,8 +14,11 @@ mod functions;
 mod issued;
 mod lambda;
 mod metadata;
+pub mod played;
+pub mod runtime;
 mod server;
 mod sts;
+mod user_api;
 mod verify;
 
 pub use self::{
