@@ -4,6 +4,8 @@ mod check;
 mod explanation;
 mod routes;
 
+#[cfg(feature = "dev")]
+use std::ffi::OsString;
 use std::{
     io::{self, Write as _},
     path::PathBuf,
@@ -13,17 +15,17 @@ use std::{
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde_json::json;
 
-#[cfg(feature = "dev")]
-use crate::dev;
 use crate::{
     app::process::{Ended, cannot_start, invalid_settings, print_line, serve},
     explain,
-    settings::{Settings, SettingsLoader, schema},
+    settings::{Mistakes, Settings, SettingsLoader, schema},
     system::{
         exhausted,
         terminal::{self, Paint},
     },
 };
+#[cfg(feature = "dev")]
+use crate::{dev, stand_in::runtime::supervisor};
 
 /// clap's exit code for an invalid command line, for mistakes that are found later.
 const INVALID_USAGE: u8 = 2;
@@ -52,7 +54,14 @@ enum Command {
     Schema(SchemaOptions),
     /// Run the sidecar with a local stand-in for AWS that verifies keys and signatures.
     #[cfg(feature = "dev")]
-    Dev(dev::DevOptions),
+    Dev(Box<dev::DevOptions>),
+    /// For `dev`: run a function's command, and kill all of its processes when standard input is closed.
+    #[cfg(feature = "dev")]
+    #[command(hide = true)]
+    Supervise {
+        #[arg(last = true)]
+        command: Vec<OsString>,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -77,6 +86,17 @@ struct RoutesOptions {
     directory: SettingsDirectory,
     #[command(flatten)]
     format: OutputFormat,
+    #[command(flatten)]
+    view: SettingsView,
+}
+
+/// The settings that a command shows.
+#[derive(Debug, Clone, Copy, Args)]
+struct SettingsView {
+    /// Show what `dev --settings` would run: targets and keys are those of the stand-in.
+    #[cfg(feature = "dev")]
+    #[arg(long)]
+    dev: bool,
 }
 
 #[derive(Debug, Args)]
@@ -87,6 +107,8 @@ struct ExplainOptions {
     directory: SettingsDirectory,
     #[command(flatten)]
     format: OutputFormat,
+    #[command(flatten)]
+    view: SettingsView,
 }
 
 #[derive(Debug, Args)]
@@ -123,6 +145,8 @@ pub fn main() -> ExitCode {
         Command::Schema(options) => Ok(print_result(&format!("{:#}", schema::of(options.file)))),
         #[cfg(feature = "dev")]
         Command::Dev(options) => dev::run(&options),
+        #[cfg(feature = "dev")]
+        Command::Supervise { command } => Ok(supervisor::run(&command)),
     };
     ended.unwrap_or_else(|code| code)
 }
@@ -143,7 +167,7 @@ fn run(options: &RunOptions) -> Ended {
 }
 
 fn routes(options: &RoutesOptions) -> Ended {
-    let settings = load(&options.directory, options.format.output)?;
+    let settings = view(&options.directory, options.format.output, options.view)?;
     Ok(print_result(&match options.format.output {
         Format::Text => routes::table(&settings, Paint::of_output(), terminal::width_of_output()),
         Format::Json => format!("{:#}", routes::json(&settings)),
@@ -151,7 +175,7 @@ fn routes(options: &RoutesOptions) -> Ended {
 }
 
 fn explain(options: &ExplainOptions) -> Ended {
-    let settings = load(&options.directory, options.format.output)?;
+    let settings = view(&options.directory, options.format.output, options.view)?;
     let explained = actix_rt::System::new().block_on(explain::explain(&settings, &options.args));
     let explanation = explained.map_err(|problem| {
         print_line(&mut io::stderr(), &format!("apigw-invoker: {problem}"));
@@ -166,9 +190,26 @@ fn explain(options: &ExplainOptions) -> Ended {
     Ok(if explanation.is_sent() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// Loads the settings as `run` or as `dev` uses them.
+fn view(directory: &SettingsDirectory, format: Format, view: SettingsView) -> Result<Settings, ExitCode> {
+    #[cfg(feature = "dev")]
+    if view.dev {
+        let settings = valid(dev::settings(&directory.settings), format)?;
+        settings.warnings.iter().for_each(|line| print_line(&mut io::stderr(), line));
+        return Ok(settings);
+    }
+    let SettingsView { .. } = view;
+    load(directory, format)
+}
+
 /// Loads the settings, or prints their mistakes and returns the exit code.
 fn load(directory: &SettingsDirectory, format: Format) -> Result<Settings, ExitCode> {
-    Settings::load(&directory.settings).map_err(|mistakes| {
+    valid(Settings::load(&directory.settings), format)
+}
+
+/// The settings, or the exit code after their mistakes were printed.
+fn valid(settings: Result<Settings, Mistakes>, format: Format) -> Result<Settings, ExitCode> {
+    settings.map_err(|mistakes| {
         if format == Format::Json {
             print_json(&check::mistakes(&mistakes));
         }

@@ -8,6 +8,10 @@ mod source;
 
 mod effective;
 mod loader;
+#[cfg(feature = "dev")]
+mod local_functions;
+#[cfg(feature = "dev")]
+mod local_targets;
 mod process;
 mod route;
 pub mod schema;
@@ -15,6 +19,10 @@ mod warnings;
 
 pub use effective::effective;
 pub use loader::SettingsLoader;
+#[cfg(feature = "dev")]
+pub use local_functions::LocalFunction;
+#[cfg(feature = "dev")]
+pub use local_targets::{LocalTargets, local_environment};
 pub use process::{
     Log, LogFormat, Reload, Settings, Shutdown,
     admin::{AdminSettings, InspectSettings},

@@ -14,9 +14,12 @@ mod functions;
 mod issued;
 mod lambda;
 mod metadata;
+pub mod played;
+pub mod runtime;
 mod server;
 mod service_rules;
 mod sts;
+mod user_api;
 mod verify;
 
 pub use self::{

@@ -3,6 +3,8 @@
 
 pub(crate) mod aws_endpoints;
 pub(crate) mod aws_hosts;
+#[cfg(feature = "dev")]
+pub(crate) mod command_line;
 pub(crate) mod flat_xml;
 pub mod header_names;
 pub(crate) mod hexadecimal;

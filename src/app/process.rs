@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// `EX_CONFIG` of sysexits: the settings have mistakes.
-const INVALID_SETTINGS: u8 = 78;
+pub(crate) const INVALID_SETTINGS: u8 = 78;
 /// For example a port that is in use.
 const CANNOT_START: u8 = 1;
 

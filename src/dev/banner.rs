@@ -5,11 +5,14 @@ use std::net::SocketAddr;
 
 use super::DevSockets;
 use crate::{
-    settings::{RouteSettings, Settings},
+    settings::{LocalFunction, RouteSettings, Settings},
     stand_in::{Fault, StandInKeys, credentials::CredentialKind},
     system::terminal::aligned,
-    text::listing::joined,
+    text::{listing::joined, log_safe::log_safe},
 };
+
+/// Characters of a command in the banner.
+const MAX_COMMAND: usize = 100;
 
 /// A signed route that always exists.
 const SIGNED_PATH: &str = "/iam/echo";
@@ -108,6 +111,39 @@ impl Banner<'_> {
         ];
         format!("The stand-in has:\n{}", aligned(&rows).join("\n"))
     }
+}
+
+/// The contents of the banner of the user's own settings.
+#[derive(Debug, Clone, Copy)]
+pub struct OwnBanner {
+    pub listen: SocketAddr,
+    pub admin: SocketAddr,
+    pub stand_in: SocketAddr,
+    pub fault: Option<Fault>,
+}
+
+/// The banner of the user's own settings, with routes and functions.
+pub fn own_text(banner: &OwnBanner, settings: &Settings, functions: &[LocalFunction]) -> String {
+    let OwnBanner { listen, admin, stand_in, fault } = banner;
+    let mut sections = vec![
+        format!(
+            "The sidecar listens on http://{listen}\nits admin port is http://{admin} (/ready, /routes, \
+             /metrics)\nthe stand-in on http://{stand_in} plays the hosts of the routes, and verifies API \
+             keys and signatures"
+        ),
+        routes(settings),
+    ];
+    if !functions.is_empty() {
+        let rows = functions.iter().map(|function| {
+            vec![format!("  {}", function.name), log_safe(&function.command.join(" "), MAX_COMMAND)]
+        });
+        let rows: Vec<Vec<String>> = rows.collect();
+        sections.push(format!("Functions on this machine:\n{}", aligned(&rows).join("\n")));
+    }
+    if let Some(fault) = fault {
+        sections.push(format!("Every signed call is refused, because {}.", fault.cause()));
+    }
+    format!("\n{}\n\nCtrl-C ends all of it.\n", sections.join("\n\n"))
 }
 
 /// The routes with their paths and targets.

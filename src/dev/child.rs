@@ -19,7 +19,7 @@ use tokio::{
     process::{Child, ChildStdout, Command},
 };
 
-use super::{DevSockets, banner::Banner, documents, failed};
+use super::{DevSockets, banner::Banner, documents, failed, leads_to_a_collector};
 use crate::{
     app::process::{Ended, print_line, signals},
     settings::{Document, Environment, PROXY_VARIABLES, Settings},
@@ -84,6 +84,11 @@ fn command(
     }
     for name in PROXY_VARIABLES {
         command.env_remove(name);
+    }
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(leads_to_a_collector) {
+            command.env_remove(name);
+        }
     }
     command
         .args(["run", "--child", "--settings"])

@@ -9,6 +9,7 @@ mod reading;
 
 use std::{
     collections::BTreeMap,
+    fmt,
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -17,12 +18,14 @@ use self::{
     known_routes::{KnownRoutes, Lookup, StampCache},
     reading::Reading,
 };
+#[cfg(feature = "dev")]
+use super::local_targets::{LocalTargets, local_environment};
 use super::{
     Settings,
     source::{
         document::{self, Document},
         mistake::{Mistake, Mistakes, Place},
-        tree::Environment,
+        tree::{Environment, Node},
     },
 };
 
@@ -35,8 +38,22 @@ pub(in crate::settings) enum NoRoutes {
     Taken,
 }
 
+/// Changes to the settings before they are checked.
+pub(in crate::settings) trait TreeChanges: fmt::Debug + Send {
+    /// Changes the settings of the process and `defaults`, before references are resolved.
+    fn process(&self, tree: &mut Node, environment: &Environment, mistakes: &mut Mistakes);
+
+    /// Changes a route's file, before references are resolved.
+    fn route(&self, tree: &mut Node, stem: &str, environment: &Environment, mistakes: &mut Mistakes);
+
+    /// Changes a route after `defaults` were laid beneath it.
+    fn lead(&self, tree: &mut Node, stem: &str, mistakes: &mut Mistakes);
+}
+
+/// Called with settings that were read and have no mistake.
+type OnLoad = Box<dyn Fn(&Settings) + Send>;
+
 /// Reads the settings of a directory and the process's environment.
-#[derive(Debug)]
 pub struct SettingsLoader {
     directory: PathBuf,
     environment: Environment,
@@ -47,6 +64,16 @@ pub struct SettingsLoader {
     is_clash_free: bool,
     /// The settings are for a command that prints requests, see [`Hidden`](super::Hidden).
     collects_hidden: bool,
+    changes: Option<Box<dyn TreeChanges>>,
+    on_load: Option<OnLoad>,
+    /// Files that are followed as the settings are.
+    further_files: Vec<PathBuf>,
+}
+
+impl fmt::Debug for SettingsLoader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SettingsLoader").field("directory", &self.directory).finish_non_exhaustive()
+    }
 }
 
 impl Settings {
@@ -68,7 +95,7 @@ impl Settings {
         let stems = documents.iter().filter_map(|document| Some((document.stem()?, document)));
         let routes: BTreeMap<&str, &Document> = stems.collect();
         check_for_routes(routes.is_empty(), NoRoutes::Refused, &mut mistakes);
-        let mut reading = Reading::new(process, environment, true, &mut mistakes);
+        let mut reading = Reading::new(process, environment, true, None, &mut mistakes);
         for (stem, document) in &routes {
             reading.route(stem, Some(document), &mut mistakes);
         }
@@ -87,7 +114,39 @@ impl SettingsLoader {
             known: KnownRoutes::default(),
             is_clash_free: false,
             collects_hidden: false,
+            changes: None,
+            on_load: None,
+            further_files: Vec::new(),
         }
+    }
+
+    /// A loader of settings that lead to a stand-in on this machine.
+    #[cfg(feature = "dev")]
+    pub fn local(directory: &Path, targets: LocalTargets) -> Self {
+        let environment = local_environment(super::environment());
+        Self { environment, changes: Some(Box::new(targets)), ..Self::new(directory) }
+    }
+
+    /// Also collects the texts that a command must not print.
+    #[cfg(feature = "dev")]
+    #[must_use]
+    pub fn collecting_hidden(self) -> Self {
+        Self { collects_hidden: true, ..self }
+    }
+
+    /// Follows this file as well.
+    #[cfg(feature = "dev")]
+    #[must_use]
+    pub fn following(mut self, file: Option<PathBuf>) -> Self {
+        self.further_files.extend(file);
+        self
+    }
+
+    /// Calls `on_load` with settings that were read and have no mistake.
+    #[cfg(feature = "dev")]
+    #[must_use]
+    pub fn calling(self, on_load: impl Fn(&Settings) + Send + 'static) -> Self {
+        Self { on_load: Some(Box::new(on_load)), ..self }
     }
 
     pub fn directory(&self) -> &Path {
@@ -124,8 +183,9 @@ impl SettingsLoader {
             self.known = KnownRoutes::default();
         }
         check_for_routes(files.is_empty(), no_routes, &mut mistakes);
+        let changes = self.changes.as_deref();
         let mut reading =
-            Reading::new(process.as_ref(), &self.environment, self.collects_hidden, &mut mistakes);
+            Reading::new(process.as_ref(), &self.environment, self.collects_hidden, changes, &mut mistakes);
         let mut stamps = StampCache::new(now);
         let mut is_clash_possible = !self.is_clash_free;
         self.known.begin();
@@ -150,8 +210,12 @@ impl SettingsLoader {
             let file = files.iter().find(|file| file.stem == stem)?;
             file.read(&mut Mistakes::default())
         };
-        let settings = reading.finish(is_clash_possible, text_of, mistakes);
+        let mut settings = reading.finish(is_clash_possible, text_of, mistakes);
         self.is_clash_free = settings.is_ok();
+        if let Ok(settings) = &mut settings {
+            settings.files.extend(self.further_files.iter().cloned());
+            self.on_load.iter().for_each(|on_load| on_load(settings));
+        }
         settings
     }
 }

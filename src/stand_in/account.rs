@@ -2,7 +2,7 @@
 
 use std::{
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, PoisonError, RwLock},
     time::{Duration, SystemTime},
 };
 
@@ -11,6 +11,8 @@ use super::{
     functions::ReceivedRequest,
     issued::{IssuedKeys, KeyRegister, Principal},
     metadata::Sessions,
+    played::Played,
+    runtime::Functions,
     verify::Verifier,
 };
 use crate::stand_in::{Controls, Fault, StandInKeys};
@@ -37,6 +39,8 @@ pub struct StandInOptions {
     pub tokens: Option<PathBuf>,
     /// The fault of every signed call.
     pub fault: Option<Fault>,
+    /// The functions that run on this machine.
+    pub functions: Option<Functions>,
 }
 
 impl StandInOptions {
@@ -50,6 +54,7 @@ impl StandInOptions {
             external_id: None,
             tokens: None,
             fault: None,
+            functions: None,
         }
     }
 
@@ -66,6 +71,8 @@ pub struct Account {
     pub controls: Arc<Controls>,
     /// The session tokens of the metadata service.
     pub metadata_sessions: Sessions,
+    /// The hosts of the user's own settings; `None` without those.
+    played: RwLock<Option<Arc<Played>>>,
     issued: KeyRegister,
 }
 
@@ -75,20 +82,49 @@ impl Account {
             options,
             controls: Arc::default(),
             metadata_sessions: Sessions::default(),
+            played: RwLock::default(),
             issued: KeyRegister::default(),
         }
     }
 
-    /// Verifies a request to a service and returns its signer.
+    /// The hosts of the user's own settings.
+    pub fn played(&self) -> Option<Arc<Played>> {
+        self.played.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Plays these hosts from now on.
+    pub fn play(&self, played: Played) {
+        *self.played.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(played));
+    }
+
+    /// Verifies a request to a service in the region of the keys, and returns its signer.
     ///
     /// # Errors
     /// AWS's refusal.
     pub fn caller(&self, call: &ReceivedRequest, service: &str) -> Result<Principal, GatewayError> {
+        self.caller_in(call, service, &self.options.keys.region)
+    }
+
+    /// Verifies a request to a service in a region, and returns its signer.
+    ///
+    /// # Errors
+    /// AWS's refusal.
+    pub fn caller_in(
+        &self,
+        call: &ReceivedRequest,
+        service: &str,
+        region: &str,
+    ) -> Result<Principal, GatewayError> {
         if self.options.fault == Some(Fault::Expired) && call.headers.contains_key("authorization") {
             return Err(GatewayError::ExpiredToken);
         }
         let keys = &self.options.keys;
-        Verifier { keys, issued: &self.issued, service, now: self.now() }.verify(call)
+        let (service, region) = match self.options.fault {
+            Some(Fault::Region) => (service, &*keys.region),
+            Some(Fault::Service) => (&*keys.service, region),
+            _ => (service, region),
+        };
+        Verifier { keys, issued: &self.issued, service, region, now: self.now() }.verify(call)
     }
 
     /// Issues keys with the usual life.

@@ -1,7 +1,10 @@
 //! The error responses of API Gateway, with status, `x-amzn-ErrorType` and body as a REST API sends them by
 //! default (docs.aws.amazon.com, "Gateway response types"), and the ids in the responses of all services.
 
-use actix_web::{HttpResponse, HttpResponseBuilder, http::StatusCode};
+use actix_web::{
+    HttpResponse, HttpResponseBuilder,
+    http::{StatusCode, header::HeaderMap},
+};
 use serde_json::json;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +64,12 @@ pub fn with_request_ids(mut builder: HttpResponseBuilder) -> HttpResponseBuilder
         .insert_header(("x-amz-apigw-id", format!("{:015x}=", fastrand::u64(..) >> 4)))
         .insert_header(("x-amzn-trace-id", trace_id()));
     builder
+}
+
+/// The trace id of a request, or a new one.
+pub fn trace_of(headers: &HeaderMap) -> String {
+    let given = headers.get("x-amzn-trace-id").and_then(|id| id.to_str().ok());
+    given.map_or_else(trace_id, str::to_owned)
 }
 
 /// A request id: a random UUID (RFC 9562, version 4).

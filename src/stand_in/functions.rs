@@ -98,7 +98,7 @@ fn hello(name: &str) -> String {
 }
 
 /// The received request as JSON.
-fn echo(call: &ReceivedRequest) -> String {
+pub fn echo(call: &ReceivedRequest) -> String {
     let mut headers: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for (name, value) in &call.headers {
         headers

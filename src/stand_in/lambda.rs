@@ -3,6 +3,7 @@
 mod answers;
 mod frames;
 mod invocation;
+mod local;
 mod name;
 
 use std::time::{Duration, Instant};
@@ -14,11 +15,17 @@ use serde_json::{Value, json};
 use self::{
     answers::{LambdaError, with_ids},
     invocation::{Invocation, InvocationKind, MAX_EVENT, Mode, OPERATIONS},
+    name::Callee,
 };
 use super::{
     account::Account,
     answers::request_id,
-    functions::{ReceivedRequest, by_event::FunctionResult, streamed_body::StreamedBody},
+    functions::{
+        ReceivedRequest,
+        by_event::{self, Function, FunctionResult},
+        streamed_body::StreamedBody,
+    },
+    played::PlayedLambda,
 };
 
 /// "Quotas for functions": 6 MB, and the size of the API's envelope.
@@ -35,15 +42,29 @@ pub fn too_large() -> HttpResponse {
 }
 
 /// Checks a request and runs the function.
-pub async fn answer(call: &ReceivedRequest, account: &Account) -> HttpResponse {
+pub async fn answer(
+    call: &ReceivedRequest,
+    account: &Account,
+    played: Option<&PlayedLambda>,
+) -> HttpResponse {
     let request_id = request_id();
-    match Invocation::admit(call, account, &request_id) {
-        Ok(invocation) => invoke(invocation, account.options.words_pause).await,
-        Err(error) => error.answer(&request_id),
-    }
+    let invocation = match Invocation::admit(call, account, played, &request_id) {
+        Ok(invocation) => invocation,
+        Err(error) => return error.answer(&request_id),
+    };
+    let function = match (&invocation.callee, &account.options.functions) {
+        (Callee::BuiltIn(function), _) => Some(*function),
+        (Callee::Local(name), Some(functions)) => {
+            let name = name.clone();
+            return local::invoke(invocation, name, functions).await;
+        }
+        (Callee::Local(_) | Callee::Absent, _) => None,
+    };
+    invoke(function, invocation, account.options.words_pause).await
 }
 
-async fn invoke(invocation: Invocation, pause: Duration) -> HttpResponse {
+/// Runs a function of the stand-in; without one, the event is the answer.
+async fn invoke(function: Option<Function>, invocation: Invocation, pause: Duration) -> HttpResponse {
     let request_id = invocation.input.request_id.clone();
     match invocation.kind {
         // the event would go to the function's queue; no response ever has its result
@@ -52,7 +73,11 @@ async fn invoke(invocation: Invocation, pause: Duration) -> HttpResponse {
         InvocationKind::RequestResponse => {}
     }
     let started = Instant::now();
-    let result = within_limits(invocation.function.run(&invocation.input, pause).await);
+    let result = match function {
+        Some(function) => function.run(&invocation.input, pause).await,
+        None => by_event::returned(&invocation.input),
+    };
+    let result = within_limits(result);
     let mut answer = with_ids(StatusCode::OK, &request_id);
     answer.insert_header(("X-Amz-Executed-Version", invocation.input.version));
     match invocation.mode {

@@ -31,7 +31,9 @@ use super::{
     answers::{GatewayError, with_request_ids},
     container,
     functions::{self, FunctionAnswer, FunctionBody, ReceivedRequest},
-    lambda, metadata, sts,
+    lambda, metadata,
+    played::Played,
+    sts, user_api,
 };
 use crate::stand_in::{Controls, StandInOptions};
 
@@ -78,6 +80,12 @@ impl StandIn {
 
     pub fn controls(&self) -> &Arc<Controls> {
         &self.account.controls
+    }
+
+    /// A handle that makes the stand-in play the hosts of the user's own settings from now on.
+    pub fn player(&self) -> impl Fn(Played) + Send + Sync + 'static {
+        let account = Arc::clone(&self.account);
+        move |played| account.play(played)
     }
 
     /// All secrets and tokens that it accepts or issued; no log may contain them.
@@ -132,14 +140,20 @@ async fn answer(
         headers: request.headers().clone(),
         body,
     };
-    let to_sts = call.path == "/" && call.method == Method::POST;
+    let host = call.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let (played, host) = (account.played().unwrap_or_default(), host.to_owned());
+    let apis = if to_lambda { Vec::new() } else { played.apis(&host, &call.path) };
+    let to_api = !to_lambda && (!apis.is_empty() || played.owns(&host));
+    let to_sts = !to_api && call.path == "/" && call.method == Method::POST;
     if let Some(fault) =
         account.options.fault.filter(|_| !to_sts && call.headers.contains_key("authorization"))
     {
         fault.tamper(&mut call);
     }
     let mut answer = match &*call.path {
-        _ if to_lambda => lambda::answer(&call, &account).await,
+        _ if to_lambda => lambda::answer(&call, &account, played.lambda(&host)).await,
+        _ if to_api && apis.is_empty() => GatewayError::Forbidden.answer(),
+        _ if to_api => user_api::answer(&call, &account, &apis).await,
         _ if to_sts => match sts::answer(&call, &account).await {
             Some(answer) => answer,
             None => close(&request),

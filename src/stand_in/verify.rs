@@ -66,6 +66,7 @@ pub struct Verifier<'a> {
     pub keys: &'a StandInKeys,
     pub issued: &'a KeyRegister,
     pub service: &'a str,
+    pub region: &'a str,
     /// The service's clock.
     pub now: SystemTime,
 }
@@ -213,7 +214,7 @@ impl Verifier<'_> {
                  '{day}' != '{date}'."
             ));
         }
-        if region != self.keys.region {
+        if region != self.region {
             return wrong(format!("Credential should be scoped to a valid region, not '{region}'."));
         }
         if service != self.service {

@@ -47,6 +47,7 @@ mod lambda_stand_in;
 mod lambda_streams;
 mod limits;
 mod listeners;
+mod local_functions;
 mod log_levels;
 mod metrics;
 mod open_files;

@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+use super::TreeChanges;
 use crate::settings::{
     RouteSettings, Settings,
     process::{WrittenDefaults, WrittenSettings},
@@ -35,6 +36,7 @@ pub struct Reading<'e> {
     overrides: BTreeMap<String, Node>,
     /// Secret texts of the routes are collected.
     collects_hidden: bool,
+    changes: Option<&'e dyn TreeChanges>,
     shared_parts: SharedParts,
     /// The routes so far, by the stems of their files.
     routes: BTreeMap<String, CheckedRoute>,
@@ -58,6 +60,7 @@ impl<'e> Reading<'e> {
         process: Option<&Document>,
         environment: &'e Environment,
         collects_hidden: bool,
+        changes: Option<&'e dyn TreeChanges>,
         mistakes: &mut Mistakes,
     ) -> Self {
         let tree = process.and_then(|document| parsed(document, mistakes));
@@ -71,6 +74,9 @@ impl<'e> Reading<'e> {
         tree.override_with(above);
         if let Some(wrong) = of_routes.filter(|routes| !matches!(routes.content, Content::Table(_))) {
             tree.override_with(Node::with_child(ROUTES, wrong));
+        }
+        if let Some(changes) = changes {
+            changes.process(&mut tree, environment, mistakes);
         }
         reference::resolve(&mut tree, &mut Vec::new(), environment, mistakes);
         let mut defaults = take_defaults(&mut tree);
@@ -87,6 +93,7 @@ impl<'e> Reading<'e> {
             overrides,
             // the inspector shows requests
             collects_hidden: collects_hidden || is_inspecting,
+            changes,
             shared_parts: SharedParts::default(),
             routes: BTreeMap::new(),
         }
@@ -108,6 +115,9 @@ impl<'e> Reading<'e> {
         let warned = mistakes.warned().len();
         let mut tree = self.tree(stem, document, mistakes)?;
         self.backends.extend(lay_beneath_route(&self.defaults, &mut tree, stem));
+        if let Some(changes) = self.changes {
+            changes.lead(&mut tree, stem, mistakes);
+        }
         let written: WrittenSettings = reader::read(&mut tree, mistakes);
         let written = written.routes.and_then(|mut routes| routes.remove(stem));
         let mut checker = Checker::new(&tree, self.environment, mistakes);
@@ -139,6 +149,9 @@ impl<'e> Reading<'e> {
             None => above?,
         };
         let mut tree = Node::with_child(ROUTES, Node::with_child(stem, route));
+        if let Some(changes) = self.changes {
+            changes.route(&mut tree, stem, self.environment, mistakes);
+        }
         reference::resolve(&mut tree, &mut Vec::new(), self.environment, mistakes);
         Some(tree)
     }

@@ -16,6 +16,8 @@ use crate::system::{exhausted::noted, regular_file};
 
 /// The file of the process's own settings.
 const PROCESS_FILE: &str = "default.yaml";
+/// The functions that `dev` runs; `run` and `check` accept the file and do not read it.
+pub const LOCAL_FUNCTIONS_FILE: &str = "functions.yaml";
 /// The directory of the routes.
 const ROUTES_DIRECTORY: &str = "routes";
 
@@ -102,7 +104,7 @@ fn refuse_strangers(directory: &Path, mistakes: &mut Mistakes) {
     let names = noted(fs::read_dir(directory)).into_iter().flatten().filter_map(Result::ok);
     for path in names.map(|entry| entry.path()) {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if looks_like_settings(&name) && name != PROCESS_FILE {
+        if looks_like_settings(&name) && ![PROCESS_FILE, LOCAL_FUNCTIONS_FILE].contains(&&*name) {
             let place = Place::file(path.display().to_string());
             mistakes.push(
                 Mistake::new(place, "", "not read")

@@ -65,6 +65,12 @@ pub fn has_reference(text: &str) -> bool {
     ["$env://", "$file://", "{vault://"].iter().any(|start| text.contains(start))
 }
 
+/// True for a reference to a variable that is not set, or to a file that cannot be read.
+#[cfg(feature = "dev")]
+pub fn is_dangling(text: &str, environment: &Environment) -> bool {
+    target(text).and_then(Result::ok).is_some_and(|target| target.read(environment).is_err())
+}
+
 /// The environment variable or file that a reference names.
 enum ReferenceTarget<'a> {
     Variable(String),

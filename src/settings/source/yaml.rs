@@ -89,10 +89,19 @@ impl From<ScanError> for YamlError {
 /// # Errors
 /// The first reason why the text is refused.
 pub fn parse(text: &str, source: &Arc<str>) -> Result<ParsedYaml, YamlError> {
+    parse_with(YamlReader::new(source), text)
+}
+
+/// As [`parse`], and the root may be a list.
+#[cfg(feature = "dev")]
+pub fn parse_list(text: &str, source: &Arc<str>) -> Result<ParsedYaml, YamlError> {
+    parse_with(YamlReader { takes_list: true, ..YamlReader::new(source) }, text)
+}
+
+fn parse_with(mut reader: YamlReader<'_>, text: &str) -> Result<ParsedYaml, YamlError> {
     // the parser takes a byte order mark (YAML 1.2.2, 5.2) for a part of the first key
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     check_characters(text)?;
-    let mut reader = YamlReader::new(source);
     let mut parser = Parser::new_from_str(text);
     loop {
         // `Parser::load` recurses for each level without a limit
@@ -138,6 +147,8 @@ struct YamlReader<'s> {
     size: NodeSize,
     /// A document has begun.
     has_begun: bool,
+    /// The root may be a list.
+    takes_list: bool,
 }
 
 impl<'s> YamlReader<'s> {
@@ -150,6 +161,7 @@ impl<'s> YamlReader<'s> {
             anchors: HashMap::new(),
             size: NodeSize::default(),
             has_begun: false,
+            takes_list: false,
         }
     }
 
@@ -244,7 +256,7 @@ impl<'s> YamlReader<'s> {
 
     fn open(&mut self, anchor: usize, items: OpenItems, mark: Marker) -> Result<(), YamlError> {
         let is_list = matches!(items, OpenItems::List(_));
-        if self.open.is_empty() && is_list {
+        if self.open.is_empty() && is_list && !self.takes_list {
             return Err(YamlError::root("a list", mark));
         }
         if self.expects_key() {
@@ -280,7 +292,7 @@ impl<'s> YamlReader<'s> {
             self.anchors.insert(anchor, (kind.clone(), size));
         }
         let source = Arc::clone(self.source);
-        let is_table = matches!(kind, Content::Table(_));
+        let is_root = matches!(kind, Content::Table(_) | Content::List(_));
         let node = |line| Node {
             content: kind,
             place: Place { source, line: Some(line) },
@@ -289,7 +301,7 @@ impl<'s> YamlReader<'s> {
         };
         match self.open.last_mut().map(|open| &mut open.items) {
             // a document of null has no keys
-            None if is_table => self.root = node(line),
+            None if is_root => self.root = node(line),
             None => {}
             Some(OpenItems::List(items)) => drop(items.insert(items.len(), node(line))),
             Some(OpenItems::Table { entries, key }) => {

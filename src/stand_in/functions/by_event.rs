@@ -42,6 +42,7 @@ pub struct FunctionInput {
     pub version: &'static str,
     pub client_context: Option<Value>,
     pub tenant_id: Option<String>,
+    pub trace_id: String,
 }
 
 #[derive(Debug)]
@@ -83,6 +84,19 @@ impl Function {
             Self::Words => writes(event, StreamedBody::sentence(pause), false),
         }
     }
+}
+
+/// The event as the answer; as the body of a response for the event of an API Gateway.
+pub fn returned(input: &FunctionInput) -> FunctionResult {
+    if !gateway::is_event(&input.event) {
+        return FunctionResult::Returned(input.raw.clone());
+    }
+    let answer = json!({
+        "statusCode": 200,
+        "headers": { "content-type": "application/json" },
+        "body": String::from_utf8_lossy(&input.raw),
+    });
+    FunctionResult::Returned(answer.to_string().into())
 }
 
 /// Adds a prelude for the event of an API Gateway ("Response streaming for Lambda

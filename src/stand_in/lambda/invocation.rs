@@ -8,13 +8,15 @@ use actix_web::{
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
 
-use super::{answers::LambdaError, name::FunctionTarget};
+use super::{
+    answers::LambdaError,
+    name::{Callee, FunctionTarget, KnownFunctions},
+};
 use crate::stand_in::{
     account::Account,
-    functions::{
-        ReceivedRequest,
-        by_event::{Function, FunctionInput},
-    },
+    answers::trace_of,
+    functions::{ReceivedRequest, by_event::FunctionInput},
+    played::PlayedLambda,
 };
 
 /// "Quotas": the event of a synchronous call.
@@ -49,7 +51,7 @@ pub enum InvocationKind {
 
 #[derive(Debug)]
 pub struct Invocation {
-    pub function: Function,
+    pub callee: Callee,
     pub input: FunctionInput,
     pub mode: Mode,
     pub kind: InvocationKind,
@@ -75,17 +77,27 @@ impl Mode {
 }
 
 impl Invocation {
-    /// Checks a request.
+    /// Checks a request to the Lambda API of the stand-in, or to the one that it plays.
     ///
     /// # Errors
     /// AWS's refusal.
-    pub fn admit(call: &ReceivedRequest, account: &Account, request_id: &str) -> Result<Self, LambdaError> {
+    pub fn admit(
+        call: &ReceivedRequest,
+        account: &Account,
+        played: Option<&PlayedLambda>,
+        request_id: &str,
+    ) -> Result<Self, LambdaError> {
         let (mode, name) = Mode::of(call).ok_or(LambdaError::UnknownOperation)?;
-        check_caller(call, account)?;
+        check_caller(call, account, played)?;
         let mut query = form_urlencoded::parse(call.query.as_bytes());
         let qualifier = query.find(|(name, _)| name == "Qualifier").map(|(_, value)| value);
-        let FunctionTarget { function, arn, version } =
-            FunctionTarget::find(name, qualifier.as_deref(), &account.options.keys.region)?;
+        let known = KnownFunctions {
+            region: played.map_or(&account.options.keys.region, |lambda| &lambda.region),
+            local: account.options.functions.as_ref(),
+            has_all: played.is_some(),
+        };
+        let FunctionTarget { callee, arn, version } =
+            FunctionTarget::find(name, qualifier.as_deref(), known)?;
         let kind = kind(call, mode)?;
         let tail = tail(call)?;
         let (raw, event) = event(call, kind)?;
@@ -97,8 +109,9 @@ impl Invocation {
             version,
             client_context: client_context(call)?,
             tenant_id: text(call, "x-amz-tenant-id"),
+            trace_id: trace_of(&call.headers),
         };
-        Ok(Self { function, input, mode, kind, tail })
+        Ok(Self { callee, input, mode, kind, tail })
     }
 }
 
@@ -107,11 +120,20 @@ fn text(call: &ReceivedRequest, name: &str) -> Option<String> {
 }
 
 /// Refuses reserved headers before it verifies the signature.
-fn check_caller(call: &ReceivedRequest, account: &Account) -> Result<(), LambdaError> {
+fn check_caller(
+    call: &ReceivedRequest,
+    account: &Account,
+    played: Option<&PlayedLambda>,
+) -> Result<(), LambdaError> {
     if RESERVED.iter().any(|name| call.headers.contains_key(*name)) {
         return Err(LambdaError::ReservedHeaders);
     }
-    account.caller(call, "lambda").map(drop).map_err(LambdaError::Signature)
+    let caller = match played {
+        Some(lambda) if !lambda.requires_signature => return Ok(()),
+        Some(lambda) => account.caller_in(call, "lambda", &lambda.region),
+        None => account.caller(call, "lambda"),
+    };
+    caller.map(drop).map_err(LambdaError::Signature)
 }
 
 fn kind(call: &ReceivedRequest, mode: Mode) -> Result<InvocationKind, LambdaError> {

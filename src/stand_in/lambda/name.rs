@@ -4,17 +4,36 @@
 use percent_encoding::percent_decode_str;
 
 use super::answers::LambdaError;
-use crate::stand_in::{functions::by_event::Function, issued::ACCOUNT};
+use crate::stand_in::{functions::by_event::Function, issued::ACCOUNT, runtime::Functions};
 
 /// "Length Constraints: Minimum length of 1. Maximum length of 256."
 const MAX_NAME: usize = 256;
 /// The one alias of each function.
 const ALIAS: &str = "live";
 
+/// The function of a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Callee {
+    BuiltIn(Function),
+    /// A function that runs on this machine, by its name.
+    Local(String),
+    /// A function of the user's own settings that does not run here: the event is its answer.
+    Absent,
+}
+
+/// The functions that a call may name.
+#[derive(Debug, Clone, Copy)]
+pub struct KnownFunctions<'a> {
+    pub region: &'a str,
+    pub local: Option<&'a Functions>,
+    /// The calls come from the user's own settings, so that every function of any account exists.
+    pub has_all: bool,
+}
+
 /// An existing function in an existing version.
 #[derive(Debug, PartialEq, Eq)]
 pub struct FunctionTarget {
-    pub function: Function,
+    pub callee: Callee,
     /// The ARN with the qualifier of the call.
     pub arn: String,
     /// The version behind the qualifier.
@@ -34,7 +53,12 @@ impl FunctionTarget {
     ///
     /// # Errors
     /// The name is invalid, or the function, version or alias does not exist.
-    pub fn find(segment: &str, qualifier: Option<&str>, region: &str) -> Result<Self, LambdaError> {
+    pub fn find(
+        segment: &str,
+        qualifier: Option<&str>,
+        known: KnownFunctions<'_>,
+    ) -> Result<Self, LambdaError> {
+        let region = known.region;
         let text = percent_decode_str(segment).decode_utf8_lossy();
         let name =
             FunctionName::parse(&text).ok_or_else(|| LambdaError::constraint(&text, "functionName"))?;
@@ -54,13 +78,23 @@ impl FunctionTarget {
         if let Some(qualifier) = qualifier {
             arn.extend([":", qualifier]);
         }
-        if account != ACCOUNT {
+        if account != ACCOUNT && !known.has_all {
             return Err(LambdaError::AccessDenied(arn));
         }
-        match (Function::named(name.function), version(qualifier)) {
-            (Some(function), Some(version)) => Ok(Self { function, arn, version }),
+        let version = version(qualifier).or_else(|| known.has_all.then_some("$LATEST"));
+        match (known.callee(name.function), version) {
+            (Some(callee), Some(version)) => Ok(Self { callee, arn, version }),
             _ => Err(LambdaError::FunctionNotFound(format!("Function not found: {arn}"))),
         }
+    }
+}
+
+impl KnownFunctions<'_> {
+    fn callee(self, name: &str) -> Option<Callee> {
+        if self.local.is_some_and(|functions| functions.has(name)) {
+            return Some(Callee::Local(name.to_owned()));
+        }
+        if self.has_all { Some(Callee::Absent) } else { Function::named(name).map(Callee::BuiltIn) }
     }
 }
 
@@ -116,7 +150,8 @@ mod tests {
     const HELLO: &str = "arn:aws:lambda:us-east-1:123456789012:function:hello";
 
     fn find(segment: &str, qualifier: Option<&str>) -> Result<FunctionTarget, LambdaError> {
-        FunctionTarget::find(segment, qualifier, "us-east-1")
+        let known = KnownFunctions { region: "us-east-1", local: None, has_all: false };
+        FunctionTarget::find(segment, qualifier, known)
     }
 
     #[test]
@@ -133,7 +168,7 @@ mod tests {
             (HELLO, None, HELLO.to_owned(), "$LATEST"),
             (&HELLO.replace(':', "%3A"), Some("1"), format!("{HELLO}:1"), "1"),
         ] {
-            let expected = FunctionTarget { function: Function::Hello, arn, version };
+            let expected = FunctionTarget { callee: Callee::BuiltIn(Function::Hello), arn, version };
             assert_eq!(find(segment, qualifier), Ok(expected), "{segment}");
         }
     }
