@@ -100,7 +100,8 @@ fn push_filled(uri: &FunctionUri, inbound: &InboundRequest, text: &mut String) -
         Ok(())
     })?;
     // the text around a value may complete a `..`, as in `/.{id}`
-    let filled = start.map_or("", |start| &text[start..]);
+    let Some(start) = start else { return Ok(()) };
+    let filled = &text[start..];
     if has_rest {
         check_remainder(filled)
     } else if climbs(filled) {

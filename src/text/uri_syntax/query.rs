@@ -78,7 +78,9 @@ fn split_at(text: &str, separator: u8) -> (&str, Option<&str>) {
 
 /// True if a name in strict escapes is a parameter of a query-string signature.
 fn is_of_signature(name: &str) -> bool {
-    SIGNATURE_PARAMETERS.iter().any(|own| own.eq_ignore_ascii_case(name))
+    let has_prefix =
+        name.as_bytes().first_chunk().is_some_and(|start: &[u8; 6]| start.eq_ignore_ascii_case(b"X-Amz-"));
+    has_prefix && SIGNATURE_PARAMETERS.iter().any(|own| own.eq_ignore_ascii_case(name))
 }
 
 #[cfg(test)]
