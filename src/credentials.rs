@@ -12,6 +12,7 @@
 //! fetch.rs            one fetch; sts.rs calls STS, over aws_transport.rs
 //! status.rs           the state of a source, for people
 //! mounted.rs          a route's own keys in files
+//! roles_anywhere.rs   a certificate of a route, exchanged at IAM Roles Anywhere
 //! profile_chain.rs    chains of profiles; process.rs runs their programs
 //! shared_files.rs     the files of profiles; sdk_files.rs has those that only the SDK reads
 //! identity.rs         the owner of keys
@@ -29,6 +30,7 @@ mod process;
 mod profile_chain;
 mod refresher;
 mod refresher_pool;
+mod roles_anywhere;
 mod schedule;
 mod sdk_files;
 mod shared_files;
@@ -45,7 +47,7 @@ use aws_credential_types::Credentials;
 use self::{credential_cell::RouteGuard, refresher_pool::SharedSource};
 pub use self::{
     fetch::{FetchError, OfflineCredentials, known_offline},
-    refresher_pool::{FetchAttempt, RefresherPool, sts_endpoint, try_once},
+    refresher_pool::{FetchAttempt, RefresherPool, key_endpoint, try_once},
     status::{CallerIdentity, CredentialState, Ready, Status},
 };
 use crate::text::key_source::KeyOrigin;

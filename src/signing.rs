@@ -18,7 +18,7 @@ pub mod canonical;
 pub(crate) mod clock_skew;
 pub mod derived_keys;
 pub(crate) mod explanation;
-mod timestamp;
+pub mod timestamp;
 
 use std::{borrow::Cow, fmt, sync::Arc, time::SystemTime};
 

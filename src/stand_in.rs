@@ -1,5 +1,5 @@
 //! The stand-in: a fake AWS on loopback that verifies keys and signatures. It has an API of API Gateway, the
-//! Lambda API with some functions, STS, and the sources of keys.
+//! Lambda API with some functions, STS, IAM Roles Anywhere, and the sources of keys.
 //!
 //! The command `dev` runs it beside a sidecar, and tests use it as AWS. It shares no code with the sidecar's
 //! signing: `verify.rs` follows AWS's description.
@@ -15,6 +15,7 @@ mod issued;
 mod lambda;
 mod metadata;
 pub mod played;
+mod roles_anywhere;
 pub mod runtime;
 mod server;
 mod service_rules;

@@ -4,9 +4,11 @@
 //! `settings/route/upstream.rs` checks files here, `backend.rs` gets a configuration, `client/dial.rs` uses
 //! it, and `tls/failure.rs` describes its failures.
 
+mod certificate_fields;
 mod client_identity;
 pub(crate) mod failure;
 pub(crate) mod server;
+mod signing_identity;
 mod validity;
 
 use std::{
@@ -28,6 +30,7 @@ use sha2::{Digest as _, Sha256};
 
 pub(crate) use self::{
     client_identity::{ClientIdentity, IdentityProblem},
+    signing_identity::SigningIdentity,
     validity::{Validity, ValidityStatus},
 };
 use crate::system::{

@@ -33,7 +33,7 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// Default for callers that set no timeout.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Default for callers that set no timeout; from the request to the end of the response.
-const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of a response; keys and errors are a few KiB.
 const MAX_RESPONSE: usize = 256 << 10;
 
@@ -98,12 +98,23 @@ impl AwsTransport {
         })
     }
 
-    /// Sends a GET and reads the whole response, for calls that the SDK does not have.
+    /// Sends a GET and reads the whole response.
     ///
     /// # Errors
     /// The connection failed, or it or the response took longer than `limit`.
     pub async fn get(&self, uri: Uri, limit: Duration) -> Result<Response<Bytes>, BoxError> {
-        let request = Request::get(uri).body(SdkBody::empty())?;
+        self.send(Request::get(uri).body(SdkBody::empty())?, limit).await
+    }
+
+    /// Sends a request and reads the whole response, for calls that the SDK does not have.
+    ///
+    /// # Errors
+    /// The connection failed, or it or the response took longer than `limit`.
+    pub async fn send(
+        &self,
+        request: Request<SdkBody>,
+        limit: Duration,
+    ) -> Result<Response<Bytes>, BoxError> {
         let connector =
             Connector { transport: self.clone(), connect_timeout: limit, response_timeout: limit };
         connector.exchange(request).await.map_err(ConnectorError::into_source)
@@ -152,19 +163,24 @@ impl Connector {
 /// Moves the host from the request target to `Host`, as an origin server expects it (RFC 9112, 3.2.1).
 fn to_origin_form(request: &mut Request<SdkBody>) -> Result<(), BoxError> {
     let uri = request.uri();
+    let authority = authority(uri);
+    let path = uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str).parse()?;
+    request.headers_mut().insert(header::HOST, HeaderValue::try_from(authority)?);
+    *request.uri_mut() = path;
+    Ok(())
+}
+
+/// The `Host` header of a request to `uri`, without the default port.
+pub fn authority(uri: &Uri) -> String {
     let is_default = matches!(
         (uri.scheme_str(), uri.port_u16()),
         (_, None) | (Some("https"), Some(443)) | (Some("http"), Some(80))
     );
     let host = uri.host().unwrap_or_default();
-    let authority = match uri.port_u16() {
+    match uri.port_u16() {
         Some(port) if !is_default => HostPort(without_brackets(host), port).to_string(),
         _ => host.to_owned(),
-    };
-    let path = uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str).parse()?;
-    request.headers_mut().insert(header::HOST, HeaderValue::try_from(authority)?);
-    *request.uri_mut() = path;
-    Ok(())
+    }
 }
 
 #[cfg(test)]

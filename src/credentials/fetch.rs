@@ -3,7 +3,7 @@
 //! `refresher.rs` uses the trait [`Fetch`], which [`Aws`] implements. Each fetch builds the SDK's providers
 //! anew, because they read profiles only once.
 
-use std::{error::Error as _, time::Duration};
+use std::{error::Error as _, path::Path, time::Duration};
 
 use aws_config::{BehaviorVersion, Region, provider_config::ProviderConfig};
 use aws_credential_types::{Credentials, provider::future::ProvideCredentials};
@@ -12,7 +12,9 @@ use aws_types::os_shim_internal::Env;
 use super::{
     aws_transport::AwsTransport,
     chain::{self, ChainSource, Choice, Environment, InstanceKeys, Profile, Surroundings},
-    identity, mounted, shared_files,
+    identity, mounted,
+    roles_anywhere::{self, RolesAnywhere},
+    shared_files,
     status::{CallerIdentity, CredentialState, Status},
     sts::{ENDPOINT_VARIABLES, Sts, causes},
 };
@@ -115,6 +117,7 @@ async fn choice(source: &CredentialSettings, environment: &Env) -> Result<Choice
         // the keys of a route need no further call, as those of the environment
         CredentialProvider::Keys(keys) => Ok(Box::new(Environment(keys.clone()))),
         CredentialProvider::Mounted(keys) => Ok(Box::new(Environment(mounted::read(keys)?))),
+        CredentialProvider::RolesAnywhere(settings) => Ok(Box::new(RolesAnywhere(settings.clone()))),
         CredentialProvider::Profile(name) => Ok(Box::new(Profile(name.clone()))),
         CredentialProvider::Chain => {
             let has_default_profile = shared_files::have_default_profile(environment).await;
@@ -131,6 +134,7 @@ impl<'a> From<&'a CredentialSettings> for KeySource<'a> {
         let origin = match &source.origin {
             CredentialProvider::Keys(_) => KeyOrigin::Settings,
             CredentialProvider::Mounted(_) => KeyOrigin::Files,
+            CredentialProvider::RolesAnywhere(_) => KeyOrigin::RolesAnywhere,
             CredentialProvider::Profile(name) => KeyOrigin::Profile(name),
             CredentialProvider::Chain => KeyOrigin::Chain,
         };
@@ -189,22 +193,27 @@ impl Aws {
         Self { source, environment: Env::real(), transport, sts, instance_keys: InstanceKeys::default() }
     }
 
-    /// STS's endpoint, if the keys certainly come from STS: for a role, a web identity, or a profile with a
-    /// role. `None` if STS would only get `GetCallerIdentity`.
+    /// The endpoint that certainly gives the keys: IAM Roles Anywhere's for a certificate, STS's for a role, a
+    /// web identity, or a profile with a role. `None` if STS would only get `GetCallerIdentity`.
     ///
     /// # Errors
     /// No source is configured, or the region has no STS.
-    pub async fn sts_endpoint(&self) -> Result<Option<Endpoint>, FetchError> {
+    pub async fn key_endpoint(&self) -> Result<Option<Endpoint>, FetchError> {
+        if let CredentialProvider::RolesAnywhere(settings) = &self.source.origin {
+            return self.endpoint(&roles_anywhere::url(settings, self)?).map(Some);
+        }
         let is_asked =
             self.source.role.is_some() || choice(&self.source, &self.environment).await?.uses_sts(self).await;
         if !is_asked {
             return Ok(None);
         }
         self.refuse_empty_endpoint()?;
-        let url = self.sts.url().await?;
+        self.endpoint(&self.sts.url().await?).map(Some)
+    }
+
+    fn endpoint(&self, url: &str) -> Result<Endpoint, FetchError> {
         let uri = url.parse().map_err(|_| FetchError::NotConfigured(format!("{url} is no URL")))?;
-        let endpoint = self.transport.endpoint(&uri);
-        endpoint.map(Some).map_err(|error| FetchError::NotConfigured(error.to_string()))
+        self.transport.endpoint(&uri).map_err(|error| FetchError::NotConfigured(error.to_string()))
     }
 
     pub(super) fn variable(&self, name: &str) -> Option<String> {
@@ -282,6 +291,9 @@ impl Fetch for Aws {
         match &self.source.origin {
             CredentialProvider::Keys(_) => None,
             CredentialProvider::Mounted(keys) => Some(Stamps::of(mounted::files(keys).cloned())),
+            CredentialProvider::RolesAnywhere(settings) => {
+                Some(Stamps::of(settings.files().map(Path::to_owned)))
+            }
             // a new file may change the choice of the chain
             CredentialProvider::Profile(_) | CredentialProvider::Chain => {
                 Some(shared_files::stamps(&self.environment))

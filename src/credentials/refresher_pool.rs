@@ -171,16 +171,16 @@ pub async fn try_once(source: &CredentialSettings) -> Result<FetchAttempt, TlsEr
     Ok(try_fetch(&aws(source, &mut Configurations::default())?, CHECK_TIMEOUT).await)
 }
 
-/// STS's endpoint for a source whose keys come from STS, for `check --connect`.
+/// The endpoint of STS or IAM Roles Anywhere for a source whose keys come from there, for `check --connect`.
 ///
 /// # Errors
 /// The platform's certificate authorities cannot be used, or there is no such endpoint.
-pub async fn sts_endpoint(
+pub async fn key_endpoint(
     source: &CredentialSettings,
     tls: &mut Configurations,
 ) -> Result<Option<Endpoint>, String> {
     let aws = aws(source, tls).map_err(|error| error.to_string())?;
-    aws.sts_endpoint().await.map_err(|error| error.to_string())
+    aws.key_endpoint().await.map_err(|error| error.to_string())
 }
 
 async fn try_fetch(fetch: &impl Fetch, limit: Duration) -> FetchAttempt {

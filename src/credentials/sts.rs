@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// Characters of an error's text. AWS's messages name the action, the role and the caller.
-const MAX_REASON: usize = 500;
+pub(super) const MAX_REASON: usize = 500;
 
 /// The SDK's variables for another endpoint, in the order of precedence.
 pub const ENDPOINT_VARIABLES: [&str; 2] = ["AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"];
@@ -184,7 +184,7 @@ where
 }
 
 /// The sidecar's own error among the causes of an SDK error, if there was no connection.
-fn connection_failure(error: &(dyn Error + 'static)) -> Option<String> {
+pub(super) fn connection_failure(error: &(dyn Error + 'static)) -> Option<String> {
     let mut errors = std::iter::successors(Some(error), |&error| error.source());
     errors.find_map(|error| Some(error.downcast_ref::<ProxyError>()?.causes()))
 }

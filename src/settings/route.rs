@@ -15,6 +15,7 @@ pub mod key_source;
 pub mod lambda;
 pub mod proxy_rule;
 pub mod retry;
+pub mod roles_anywhere;
 pub mod service;
 pub mod session_name;
 pub mod shared_parts;

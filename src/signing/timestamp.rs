@@ -13,10 +13,10 @@ thread_local! {
 
 /// `20261120T120000Z`; the first eight characters are the day of the credential scope.
 #[derive(Debug, Clone)]
-pub(super) struct Timestamp(pub(super) [u8; 16]);
+pub struct Timestamp(pub(super) [u8; 16]);
 
 impl Timestamp {
-    pub(super) fn at(now: SystemTime) -> Self {
+    pub fn at(now: SystemTime) -> Self {
         let now = clamped(now);
         let since_1970 = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         let (last, mut text) = SECOND.get();
@@ -51,15 +51,15 @@ impl Timestamp {
     }
 
     #[expect(clippy::expect_used, reason = "digits, `T` and `Z` are ASCII")]
-    pub(super) fn date_time(&self) -> &str {
+    pub fn date_time(&self) -> &str {
         str::from_utf8(&self.0).expect("a timestamp")
     }
 
-    pub(super) fn day(&self) -> &str {
+    pub fn day(&self) -> &str {
         &self.date_time()[..8]
     }
 
-    pub(super) fn day_bytes(&self) -> [u8; 8] {
+    pub fn day_bytes(&self) -> [u8; 8] {
         let mut day = [0; 8];
         day.copy_from_slice(&self.0[..8]);
         day

@@ -37,6 +37,8 @@ pub struct StandInOptions {
     /// The directory that `credentials::environment` writes to. Only the tokens in its files are valid;
     /// without a directory none is.
     pub tokens: Option<PathBuf>,
+    /// The certificate of the authority, in DER, that IAM Roles Anywhere trusts; without it none.
+    pub trust_anchor: Option<Vec<u8>>,
     /// The fault of every signed call.
     pub fault: Option<Fault>,
     /// The functions that run on this machine.
@@ -53,6 +55,7 @@ impl StandInOptions {
             life: LIFE,
             external_id: None,
             tokens: None,
+            trust_anchor: None,
             fault: None,
             functions: None,
         }
@@ -118,13 +121,16 @@ impl Account {
         if self.options.fault == Some(Fault::Expired) && call.headers.contains_key("authorization") {
             return Err(GatewayError::ExpiredToken);
         }
-        let keys = &self.options.keys;
         let (service, region) = match self.options.fault {
-            Some(Fault::Region) => (service, &*keys.region),
-            Some(Fault::Service) => (&*keys.service, region),
+            Some(Fault::Region) => (service, &*self.options.keys.region),
+            Some(Fault::Service) => (&*self.options.keys.service, region),
             _ => (service, region),
         };
-        Verifier { keys, issued: &self.issued, service, region, now: self.now() }.verify(call)
+        self.verifier(service, region).verify(call)
+    }
+
+    pub fn verifier<'a>(&'a self, service: &'a str, region: &'a str) -> Verifier<'a> {
+        Verifier { keys: &self.options.keys, issued: &self.issued, service, region, now: self.now() }
     }
 
     /// Issues keys with the usual life.

@@ -37,10 +37,12 @@ pub enum Service {
     Ecs,
     /// Keys of the EKS Pod Identity agent.
     PodIdentity,
+    /// Sessions of IAM Roles Anywhere.
+    RolesAnywhere,
 }
 
 const SWITCHES: usize = Switch::PodIdentityTokenWrong as usize + 1;
-const SERVICES: usize = Service::PodIdentity as usize + 1;
+const SERVICES: usize = Service::RolesAnywhere as usize + 1;
 
 #[derive(Debug, Default)]
 pub struct Controls {

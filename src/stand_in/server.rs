@@ -1,7 +1,8 @@
 //! The stand-in's server: all services on one loopback port.
 //!
 //! Paths of the Lambda API go to `lambda.rs`, those of the metadata service to `metadata.rs`, those of the
-//! containers' endpoints to `container.rs`, and a POST to `/` goes to STS (`sts.rs`). All others are the API
+//! containers' endpoints to `container.rs`, a POST to `/sessions` to IAM Roles Anywhere
+//! (`roles_anywhere.rs`), and a POST to `/` goes to STS (`sts.rs`). All others are the API
 //! at API Gateway, whose first segment is the stage: `/open` is open, `/key` requires an API key, `/iam` a
 //! signature, `/both` both. Each stage has the functions of `functions.rs`.
 
@@ -33,7 +34,7 @@ use super::{
     functions::{self, FunctionAnswer, FunctionBody, ReceivedRequest},
     lambda, metadata,
     played::Played,
-    sts, user_api,
+    roles_anywhere, sts, user_api,
 };
 use crate::stand_in::{Controls, StandInOptions};
 
@@ -158,6 +159,7 @@ async fn answer(
             Some(answer) => answer,
             None => close(&request),
         },
+        "/sessions" if call.method == Method::POST => roles_anywhere::answer(&call, &account),
         path if metadata::has(path) => metadata::answer(&call, &account).await,
         path if container::has(path) => container::answer(&call, &account),
         _ => api_gateway(&call, &account).await,

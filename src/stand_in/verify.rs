@@ -72,19 +72,26 @@ pub struct Verifier<'a> {
 }
 
 /// A parsed `Authorization` header.
-struct SignatureHeader<'a> {
-    access_key_id: &'a str,
-    scope: &'a str,
-    signed_headers: Vec<&'a str>,
-    signature: &'a str,
+pub(super) struct SignatureHeader<'a> {
+    /// The serial number of the certificate, in signatures of IAM Roles Anywhere.
+    pub(super) access_key_id: &'a str,
+    pub(super) scope: &'a str,
+    pub(super) signed_headers: Vec<&'a str>,
+    pub(super) signature: &'a str,
 }
 
 impl<'a> SignatureHeader<'a> {
     fn parse(header: &'a str) -> Result<Self, GatewayError> {
+        Self::parse_as(header, "AWS4-HMAC-SHA256")
+    }
+
+    /// Parses a header with this algorithm.
+    pub(super) fn parse_as(header: &'a str, algorithm: &str) -> Result<Self, GatewayError> {
         let incomplete = |what: &str| {
             GatewayError::IncompleteSignature(format!("Authorization header requires '{what}' parameter."))
         };
-        let rest = header.strip_prefix("AWS4-HMAC-SHA256 ").ok_or_else(|| incomplete("Credential"))?;
+        let rest = header.strip_prefix(algorithm).and_then(|rest| rest.strip_prefix(' '));
+        let rest = rest.ok_or_else(|| incomplete("Credential"))?;
         let part = |name: &str| {
             let mut parts = rest.split(',').map(str::trim);
             parts.find_map(|part| part.strip_prefix(name)?.strip_prefix('=')).ok_or_else(|| incomplete(name))
@@ -171,7 +178,7 @@ impl Verifier<'_> {
         Ok((issued.secret_access_key, issued.identity))
     }
 
-    fn check_date(&self, date: &str) -> Result<(), GatewayError> {
+    pub(super) fn check_date(&self, date: &str) -> Result<(), GatewayError> {
         let malformed =
             |_| GatewayError::IncompleteSignature("Date must be in ISO-8601 'basic format'.".into());
         let signed = PrimitiveDateTime::parse(date, DATE_TIME).map_err(malformed)?.assume_utc();
@@ -197,7 +204,7 @@ impl Verifier<'_> {
         Ok(())
     }
 
-    fn check_scope(&self, scope: &str, date: &str) -> Result<(), GatewayError> {
+    pub(super) fn check_scope(&self, scope: &str, date: &str) -> Result<(), GatewayError> {
         let wrong = |message: String| Err(GatewayError::InvalidSignature(message));
         let parts: Vec<&str> = scope.split('/').collect();
         let [day, region, service, end] = parts[..] else {
@@ -225,7 +232,7 @@ impl Verifier<'_> {
 }
 
 /// Requires `host` and all `x-amz-*` headers among the signed ones.
-fn check_signed_headers(request: &ReceivedRequest, signed: &[&str]) -> Result<(), GatewayError> {
+pub(super) fn check_signed_headers(request: &ReceivedRequest, signed: &[&str]) -> Result<(), GatewayError> {
     let mut names = request.headers.keys().map(HeaderName::as_str);
     let unsigned = names
         .find(|name| (*name == "host" || name.starts_with("x-amz-")) && !signed.contains(name))
@@ -234,13 +241,18 @@ fn check_signed_headers(request: &ReceivedRequest, signed: &[&str]) -> Result<()
 }
 
 /// All lines of a header, joined.
-fn header(request: &ReceivedRequest, name: &str) -> Option<String> {
+pub(super) fn header(request: &ReceivedRequest, name: &str) -> Option<String> {
     let lines = request.headers.get_all(name);
     let lines: Vec<_> = lines.map(|line| String::from_utf8_lossy(line.as_bytes())).collect();
     (!lines.is_empty()).then(|| lines.join(","))
 }
 
-fn canonical(request: &ReceivedRequest, signed_headers: &[&str], path: String, payload: String) -> Vec<u8> {
+pub(super) fn canonical(
+    request: &ReceivedRequest,
+    signed_headers: &[&str],
+    path: String,
+    payload: String,
+) -> Vec<u8> {
     let headers = signed_headers.iter().map(|name| {
         let lines: Vec<Vec<u8>> =
             request.headers.get_all(*name).map(|line| single_blanks(line.as_bytes())).collect();

@@ -199,7 +199,7 @@ fn for_fetches(settings: &Settings) -> u64 {
     FETCH * sources.len() as u64
 }
 
-/// Role and profile of a source that fetches credentials; `None` for a route with static keys or without
+/// Role, and profile or role of IAM Roles Anywhere, of a source that fetches credentials; `None` for a route with static keys or without
 /// keys.
 fn fetched_from(route: &RouteSettings) -> Option<(&str, &str)> {
     let source = route.backend.source()?;
@@ -207,6 +207,7 @@ fn fetched_from(route: &RouteSettings) -> Option<(&str, &str)> {
     match &source.origin {
         CredentialProvider::Keys(_) | CredentialProvider::Mounted(_) if role.is_empty() => None,
         CredentialProvider::Profile(profile) => Some((role, profile)),
+        CredentialProvider::RolesAnywhere(source) => Some((role, &source.role_arn)),
         CredentialProvider::Keys(_) | CredentialProvider::Mounted(_) | CredentialProvider::Chain => {
             Some((role, ""))
         }

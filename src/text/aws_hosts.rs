@@ -27,6 +27,11 @@ pub fn sts_host(region: &str, fips: bool, dual_stack: bool) -> String {
     regional_host("sts", region, fips, dual_stack)
 }
 
+/// The host of IAM Roles Anywhere.
+pub fn roles_anywhere_host(region: &str, fips: bool, dual_stack: bool) -> String {
+    regional_host("rolesanywhere", region, fips, dual_stack)
+}
+
 fn regional_host(service: &str, region: &str, fips: bool, dual_stack: bool) -> String {
     let partition = PARTITIONS.iter().find(|(prefix, ..)| region.starts_with(prefix));
     let (_, usual, dual_stack_domain) = partition.unwrap_or(&COMMERCIAL);

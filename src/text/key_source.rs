@@ -18,6 +18,8 @@ pub enum KeyOrigin<'a> {
     Settings,
     /// Keys in files that the settings name.
     Files,
+    /// A certificate that the settings name.
+    RolesAnywhere,
     /// A profile of the shared files.
     Profile(&'a str),
     /// The chain before it has been resolved.
@@ -40,6 +42,7 @@ impl fmt::Display for KeyOrigin<'_> {
         match self {
             Self::Settings => f.write_str("settings"),
             Self::Files => f.write_str("files of the settings"),
+            Self::RolesAnywhere => f.write_str("IAM Roles Anywhere"),
             Self::Profile(name) => write!(f, "profile {name}"),
             Self::Chain => f.write_str("credential chain"),
             Self::OfChain(source) => f.write_str(source),

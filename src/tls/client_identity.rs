@@ -44,21 +44,9 @@ impl ClientIdentity {
     /// # Errors
     /// The setting at fault: a file cannot be read or parsed, or the key is not the certificate's.
     pub fn read(certificate: &str, key: &str) -> Result<Self, IdentityProblem> {
-        use IdentityProblem::{Certificate, Key};
-        let chain = chain(certificate).map_err(|error| Certificate(error.to_string()))?;
-        let key = private_key(key).map_err(|error| Key(error.to_string()))?;
-        let key = ring::sign::any_supported_type(&key).map_err(|_| Key("an unknown kind of key".into()))?;
-        let validity = Validity::of(&chain);
-        let certified = CertifiedKey::new(chain, key);
-        match certified.keys_match() {
-            Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => {
-                Ok(Self { certified: Arc::new(certified), validity })
-            }
-            Err(Error::InconsistentKeys(_)) => {
-                Err(Key("it is not the key of the first certificate in client_certificate".into()))
-            }
-            Err(_) => Err(Certificate("the first certificate cannot be parsed".into())),
-        }
+        let certified = certified(certificate, key, "client_certificate")?;
+        let validity = Validity::of(&certified.cert);
+        Ok(Self { certified: Arc::new(certified), validity })
     }
 
     /// The validity of the chain; `None` if it cannot be parsed.
@@ -69,6 +57,26 @@ impl ClientIdentity {
     /// Presents the certificate to every server that asks for one.
     pub(super) fn resolver(&self) -> Arc<dyn ResolvesClientCert> {
         Arc::new(SingleCertAndKey::from(Arc::clone(&self.certified)))
+    }
+}
+
+/// A chain with the key of its first certificate; `setting` is the key of the settings with the chain.
+pub(super) fn certified(
+    certificate: &str,
+    key: &str,
+    setting: &str,
+) -> Result<CertifiedKey, IdentityProblem> {
+    use IdentityProblem::{Certificate, Key};
+    let chain = chain(certificate).map_err(|error| Certificate(error.to_string()))?;
+    let key = private_key(key).map_err(|error| Key(error.to_string()))?;
+    let key = ring::sign::any_supported_type(&key).map_err(|_| Key("an unknown kind of key".into()))?;
+    let certified = CertifiedKey::new(chain, key);
+    match certified.keys_match() {
+        Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(certified),
+        Err(Error::InconsistentKeys(_)) => {
+            Err(Key(format!("it is not the key of the first certificate in {setting}")))
+        }
+        Err(_) => Err(Certificate("the first certificate cannot be parsed".into())),
     }
 }
 

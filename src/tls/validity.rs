@@ -1,17 +1,17 @@
 //! The validity period of the sidecar's own certificates, and warnings before they expire.
 //!
 //! `server.rs` and `client_identity.rs` read it from the certificates that they present;
-//! `state/certificates.rs` watches it. rustls verifies only the peer's certificates. Only the field
-//! `validity` of a certificate (RFC 5280, 4.1) is needed, so `der`, which the AWS SDK uses too, is enough.
+//! `state/certificates.rs` watches it. rustls verifies only the peer's certificates.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use der::{
-    Decode as _, Reader as _, SliceReader, Tag, TagNumber, Tagged as _,
+    Decode as _, SliceReader, Tag, Tagged as _,
     asn1::{AnyRef, GeneralizedTime, UtcTime},
 };
 use rustls_pki_types::CertificateDer;
 
+use super::certificate_fields::fields;
 use super::failure::{DAY, date, expired, not_yet};
 
 /// The earliest warning before the end.
@@ -98,19 +98,13 @@ fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// Parses the field `validity` of a certificate (RFC 5280, 4.1): the fifth of its first part, or the fourth
-/// if the version is omitted.
+/// Parses the field `validity` of a certificate (RFC 5280, 4.1): the fourth from the serial number on.
 fn read(certificate: &CertificateDer<'_>) -> der::Result<Validity> {
-    let mut certificate = SliceReader::new(AnyRef::from_der(certificate)?.value())?;
-    let mut signed = SliceReader::new(AnyRef::decode(&mut certificate)?.value())?;
-    let version = Tag::ContextSpecific { constructed: true, number: TagNumber::N0 };
-    if signed.peek_tag()? == version {
-        AnyRef::decode(&mut signed)?;
-    }
+    let mut fields = fields(certificate)?;
     for _serial_signature_issuer in 0..3 {
-        AnyRef::decode(&mut signed)?;
+        AnyRef::decode(&mut fields)?;
     }
-    let mut validity = SliceReader::new(AnyRef::decode(&mut signed)?.value())?;
+    let mut validity = SliceReader::new(AnyRef::decode(&mut fields)?.value())?;
     Ok(Validity::between(time(&mut validity)?, time(&mut validity)?))
 }
 

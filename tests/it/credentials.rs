@@ -6,6 +6,7 @@ mod expiries;
 mod files;
 mod metadata;
 mod roles;
+mod roles_anywhere;
 mod tokens;
 
 use std::{

@@ -9,7 +9,7 @@ use super::routes_text;
 use crate::{
     backend,
     client::{Endpoint, KeepAlive, ProbeFailure, probe_all},
-    credentials::sts_endpoint,
+    credentials::key_endpoint,
     settings::{ForwardProxy, Settings},
     state::builder::collector,
     tls::{Configurations, failure::TlsFailure},
@@ -62,7 +62,7 @@ impl Endpoints {
             let called = built.map(|backend| Some(Endpoint::clone(&backend.target().endpoint)));
             endpoints.add(Purpose::Calls, called, id);
             if let Some(source) = route.backend.source() {
-                endpoints.add(Purpose::Keys, sts_endpoint(source, &mut tls).await, id);
+                endpoints.add(Purpose::Keys, key_endpoint(source, &mut tls).await, id);
             }
         }
         if let Some(otlp) = &settings.tracing.otlp {

@@ -12,11 +12,15 @@ use super::{
         WrittenCredentials, is_key, is_swapped,
     },
     proxy_rule::ProxyRule,
+    roles_anywhere::WrittenRolesAnywhere,
     upstream::Scheme,
 };
 use crate::{
     settings::source::check::Checker,
-    text::{aws_hosts::sts_host, uri_syntax::without_brackets},
+    text::{
+        aws_hosts::{roles_anywhere_host, sts_host},
+        uri_syntax::without_brackets,
+    },
 };
 
 /// The names of the keys in a section.
@@ -65,12 +69,15 @@ impl WrittenCredentials {
 
     /// The keys if they are set, or the profile, or the credential chain.
     fn origin(
-        &self,
+        &mut self,
         names: KeyNames,
         own: &SectionCredentials,
         checker: &mut Checker<'_>,
     ) -> Option<CredentialProvider> {
         let session_token = format!("{}session_token", names.prefix);
+        if let Some(written) = self.roles_anywhere.take() {
+            return self.roles_anywhere_alone(written, names, own, checker);
+        }
         let keys =
             [(names.key, &own.key), (names.secret, &own.secret), (&*session_token, &self.session_token)];
         let first = keys.iter().find(|(_, key)| key.is_some()).map(|(name, _)| *name);
@@ -102,6 +109,33 @@ impl WrittenCredentials {
             None,
             "settings",
         )))
+    }
+
+    /// The certificate for IAM Roles Anywhere; any other source beside it is a mistake.
+    fn roles_anywhere_alone(
+        &self,
+        written: WrittenRolesAnywhere,
+        names: KeyNames,
+        own: &SectionCredentials,
+        checker: &mut Checker<'_>,
+    ) -> Option<CredentialProvider> {
+        let name = |key: &str| format!("{}{key}", names.prefix);
+        let (roles_anywhere, session_token, profile) =
+            (name("roles_anywhere"), name("session_token"), name("profile"));
+        let mut is_alone = true;
+        for (other, is_there) in [
+            (names.key, own.key.is_some()),
+            (names.secret, own.secret.is_some()),
+            (&*session_token, self.session_token.is_some()),
+            (&*profile, self.profile.is_some()),
+        ] {
+            if is_there {
+                checker.at(other).report(format!("conflicts with `{roles_anywhere}`"), "one of the two");
+                is_alone = false;
+            }
+        }
+        let source = written.check(&mut checker.at(&roles_anywhere))?;
+        is_alone.then_some(CredentialProvider::RolesAnywhere(source))
     }
 
     fn role(&self, names: KeyNames, checker: &mut Checker<'_>) -> Option<Role> {
@@ -147,13 +181,21 @@ impl WrittenCredentials {
     }
 }
 
-/// Reports a variable of the environment that is not the URL of a supported proxy, if STS would be called
-/// through it.
+/// Reports a variable of the environment that is not the URL of a supported proxy, if STS or IAM Roles
+/// Anywhere would be called through it.
 fn refuse_unusable_proxy(source: &CredentialSettings, checker: &mut Checker<'_>) {
+    let EndpointVariant { fips, dual_stack } = source.variant;
+    if let CredentialProvider::RolesAnywhere(roles_anywhere) = &source.origin {
+        let host = roles_anywhere_host(&roles_anywhere.region, fips, dual_stack);
+        if let Err(unusable) = source.proxy.choose(Scheme::Https, &host, 443) {
+            let problem = format!("calls of IAM Roles Anywhere: {unusable}");
+            checker.report_incomplete(problem, UnusableProxy::EXPECTED);
+            return;
+        }
+    }
     if !source.calls_sts() {
         return;
     }
-    let EndpointVariant { fips, dual_stack } = source.variant;
     let regional = || Some((Scheme::Https, sts_host(&source.region, fips, dual_stack), 443));
     let Some((scheme, host, port)) = source.sts_endpoint.as_deref().map_or_else(regional, sts_server) else {
         return;
@@ -204,7 +246,7 @@ pub(in crate::settings) fn is_visible(secret: &SecretString) -> bool {
     is_key(secret.expose_secret())
 }
 
-fn is_role(arn: &str) -> bool {
+pub(super) fn is_role(arn: &str) -> bool {
     let parts: Vec<&str> = arn.splitn(6, ':').collect();
     let [_, partition, "iam", "", account, role] = parts[..] else { return false };
     arn.starts_with("arn:aws")

@@ -8,7 +8,11 @@ use aws_credential_types::Credentials;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
-use super::{endpoint_variant::EndpointVariant, proxy_rule::ProxyRule};
+use super::{
+    endpoint_variant::EndpointVariant,
+    proxy_rule::ProxyRule,
+    roles_anywhere::{RolesAnywhereSettings, WrittenRolesAnywhere},
+};
 use crate::{
     settings::source::{
         declaration::VISIBLE,
@@ -30,7 +34,7 @@ pub fn is_swapped(id: &str) -> bool {
 }
 
 /// The ARN of a role. The names of AWS's partitions begin with `aws`.
-const ROLE_ARN: &str = "^arn:aws(-[!-9;-~]*)?:iam::[0-9]{12}:role/[!-~]+$";
+pub(super) const ROLE_ARN: &str = "^arn:aws(-[!-9;-~]*)?:iam::[0-9]{12}:role/[!-~]+$";
 /// The characters that STS accepts (AWS STS API reference, `AssumeRole`).
 const EXTERNAL_ID: &str = "^[A-Za-z0-9_+=,.@:/-]{2,1224}$";
 /// A host and a port with nothing after them.
@@ -62,6 +66,8 @@ section! {
     session_token: SecretString, pattern(VISIBLE), secret() => |source| source.session_token();
     /// Profile of AWS's shared config and credentials files, instead of keys.
     profile: String, open() => |source| source.profile();
+    /// X.509 certificate that IAM Roles Anywhere exchanges for keys, instead of keys; see "IAM Roles Anywhere".
+    roles_anywhere: WrittenRolesAnywhere => |source| source.roles_anywhere();
     /// ARN of a role to assume with these credentials.
     assume_role_arn: String, pattern(ROLE_ARN) => |source| source.role.as_ref().map(|role| &role.arn);
     /// Session name of the assumed role in AWS's logs. Characters that STS does not accept become `-`.
@@ -93,7 +99,9 @@ impl CredentialSettings {
             // mistakes quote the id, views redact it
             CredentialProvider::Keys(_) => [Some(&Redacted), Some(&Redacted)],
             CredentialProvider::Mounted(keys) => [Some(&keys.key), Some(&keys.secret)],
-            CredentialProvider::Profile(_) | CredentialProvider::Chain => [None, None],
+            CredentialProvider::RolesAnywhere(_)
+            | CredentialProvider::Profile(_)
+            | CredentialProvider::Chain => [None, None],
         }
     }
 
@@ -101,8 +109,14 @@ impl CredentialSettings {
         match &self.origin {
             CredentialProvider::Keys(keys) => keys.session_token().map(|_| &Redacted as &dyn Show),
             CredentialProvider::Mounted(keys) => keys.session_token.as_ref().map(|token| token as &dyn Show),
-            CredentialProvider::Profile(_) | CredentialProvider::Chain => None,
+            CredentialProvider::RolesAnywhere(_)
+            | CredentialProvider::Profile(_)
+            | CredentialProvider::Chain => None,
         }
+    }
+
+    fn roles_anywhere(&self) -> Option<&RolesAnywhereSettings> {
+        if let CredentialProvider::RolesAnywhere(source) = &self.origin { Some(source) } else { None }
     }
 
     fn profile(&self) -> Option<&String> {
@@ -117,6 +131,8 @@ pub enum CredentialProvider {
     Keys(Credentials),
     /// Keys in files that the route's settings refer to.
     Mounted(MountedKeys),
+    /// A certificate that IAM Roles Anywhere exchanges for keys.
+    RolesAnywhere(RolesAnywhereSettings),
     /// A profile of AWS's shared files.
     Profile(String),
     /// The first configured of environment, profile, container, web identity and EC2.

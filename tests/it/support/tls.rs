@@ -53,10 +53,19 @@ pub struct SecuredUpstream {
 
 impl Authority {
     pub fn new(name: &str) -> Self {
+        Self(CertifiedIssuer::self_signed(Self::params(name), KeyPair::generate().unwrap()).unwrap())
+    }
+
+    /// An authority whose certificate this one issues.
+    pub fn intermediate(&self, name: &str) -> Self {
+        Self(CertifiedIssuer::signed_by(Self::params(name), KeyPair::generate().unwrap(), &self.0).unwrap())
+    }
+
+    fn params(name: &str) -> CertificateParams {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+        params
     }
 
     /// The certificate as PEM.
@@ -85,10 +94,19 @@ impl Authority {
 
     /// Issues a certificate with changed parameters.
     pub fn issue(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Identity {
+        self.issue_for(KeyPair::generate().unwrap(), name, change)
+    }
+
+    /// Issues a certificate for this key.
+    pub fn issue_for(
+        &self,
+        key: KeyPair,
+        name: &str,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Identity {
         let mut params = CertificateParams::new([name.to_owned()]).unwrap();
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         change(&mut params);
-        let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.0).unwrap();
         Identity { chain: vec![certificate.der().clone()], certificate: certificate.pem(), key }
     }

@@ -1,0 +1,224 @@
+//! IAM Roles Anywhere: `CreateSession` exchanges a route's certificate for the keys of a role.
+//!
+//! The request is signed by the certificate's key
+//! (<https://docs.aws.amazon.com/rolesanywhere/latest/userguide/authentication-sign-process.html>): Signature
+//! Version 4 with another algorithm, the serial number in the place of the access key id, and the
+//! certificates in headers. The SDK has no such signer.
+
+use std::{borrow::Cow, fmt::Write as _, time::SystemTime};
+
+use aws_credential_types::Credentials;
+use aws_smithy_types::body::SdkBody;
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use bytes::Bytes;
+use futures_core::future::BoxFuture;
+use http::{Request, Response, StatusCode, Uri};
+use serde::Deserialize;
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    aws_transport::{RESPONSE_TIMEOUT, authority},
+    chain::ChainSource,
+    fetch::{Aws, FetchError, Fetched},
+    status::CallerIdentity,
+    sts::{MAX_REASON, connection_failure},
+};
+use crate::{
+    settings::{EndpointVariant, RolesAnywhereSettings},
+    signing::timestamp::Timestamp,
+    text::{aws_hosts::roles_anywhere_host, log_safe::log_safe},
+    tls::{IdentityProblem, SigningIdentity},
+};
+
+/// The SDK's variables for another endpoint, in the order of precedence.
+const ENDPOINT_VARIABLES: [&str; 2] = ["AWS_ENDPOINT_URL_ROLESANYWHERE", "AWS_ENDPOINT_URL"];
+const CALL: &str = "CreateSession";
+
+/// A certificate as a source of keys.
+#[derive(Debug)]
+pub struct RolesAnywhere(pub RolesAnywhereSettings);
+
+impl ChainSource for RolesAnywhere {
+    fn name(&self) -> Cow<'_, str> {
+        "IAM Roles Anywhere".into()
+    }
+
+    fn fetch<'a>(&'a self, aws: &'a Aws) -> BoxFuture<'a, Result<Fetched, FetchError>> {
+        Box::pin(create_session(&self.0, aws))
+    }
+}
+
+/// The URL of IAM Roles Anywhere in the region of the trust anchor.
+///
+/// # Errors
+/// A variable for another endpoint is empty.
+pub fn url(settings: &RolesAnywhereSettings, aws: &Aws) -> Result<String, FetchError> {
+    aws.refuse_empty(&ENDPOINT_VARIABLES)?;
+    let EndpointVariant { fips, dual_stack } = aws.source.variant;
+    let of_environment = ENDPOINT_VARIABLES.iter().find_map(|name| aws.variable(name));
+    Ok(of_environment
+        .unwrap_or_else(|| format!("https://{}", roles_anywhere_host(&settings.region, fips, dual_stack))))
+}
+
+/// Reads the certificate anew, because it is renewed, and exchanges it.
+async fn create_session(settings: &RolesAnywhereSettings, aws: &Aws) -> Result<Fetched, FetchError> {
+    let now = SystemTime::now();
+    let identity = settings.identity(now).map_err(unusable)?;
+    let url = url(settings, aws)?;
+    let uri = format!("{}/sessions", url.trim_end_matches('/'))
+        .parse::<Uri>()
+        .map_err(|_| FetchError::NotConfigured(format!("{url} is no URL")))?;
+    let request = signed(settings, &identity, uri, now)?;
+    let call = format!("{CALL} of {}", settings.role_arn);
+    let answer = aws.transport.send(request, RESPONSE_TIMEOUT).await.map_err(|error| {
+        let cause = connection_failure(&*error).unwrap_or_else(|| error.to_string());
+        FetchError::Unreachable(log_safe(&format!("{cause}, which {call} needs"), MAX_REASON))
+    })?;
+    if answer.status().is_success() { fetched(&answer) } else { Err(refused(call, &answer)) }
+}
+
+fn unusable(problem: IdentityProblem) -> FetchError {
+    let (setting, problem, cure) = match problem {
+        IdentityProblem::Certificate(problem) => {
+            ("certificate", problem, "replace it by a valid one, which takes no restart")
+        }
+        IdentityProblem::Key(problem) => ("key", problem, "replace certificate and key together"),
+    };
+    FetchError::Unusable(format!("{setting} of roles_anywhere: {problem}; {cure}"))
+}
+
+/// The request of `CreateSession`, signed.
+fn signed(
+    settings: &RolesAnywhereSettings,
+    identity: &SigningIdentity,
+    uri: Uri,
+    now: SystemTime,
+) -> Result<Request<SdkBody>, FetchError> {
+    let body = json!({
+        "profileArn": settings.profile_arn,
+        "roleArn": settings.role_arn,
+        "trustAnchorArn": settings.trust_anchor_arn,
+    })
+    .to_string();
+    let time = Timestamp::at(now);
+    let mut certificates = identity.chain().iter().map(|certificate| BASE64_STANDARD.encode(certificate));
+    // in the order of the signature
+    let mut headers = vec![
+        ("content-type", "application/json".to_owned()),
+        ("host", authority(&uri)),
+        ("x-amz-date", time.date_time().to_owned()),
+        ("x-amz-x509", certificates.next().unwrap_or_default()),
+    ];
+    let chain: Vec<String> = certificates.collect();
+    if !chain.is_empty() {
+        headers.push(("x-amz-x509-chain", chain.join(",")));
+    }
+    // task 1: the canonical request
+    let names: Vec<&str> = headers.iter().map(|(name, _)| *name).collect();
+    let names = names.join(";");
+    let path = uri.path();
+    let mut canonical = format!("POST\n{path}\n\n");
+    for (name, value) in &headers {
+        let _ = writeln!(canonical, "{name}:{value}");
+    }
+    let _ = write!(canonical, "\n{names}\n{}", hex::encode(Sha256::digest(&body)));
+    // task 2: the string to sign
+    let (algorithm, day) = (identity.algorithm(), time.day());
+    let scope = format!("{day}/{}/rolesanywhere/aws4_request", settings.region);
+    let hash = hex::encode(Sha256::digest(&canonical));
+    let string_to_sign = format!("{algorithm}\n{}\n{scope}\n{hash}", time.date_time());
+    // tasks 3 and 4: the signature, and its header
+    let signature = identity
+        .sign(string_to_sign.as_bytes())
+        .map_err(|error| FetchError::Unusable(format!("key of roles_anywhere: {error}")))?;
+    let authorization = format!(
+        "{algorithm} Credential={}/{scope}, SignedHeaders={names}, Signature={}",
+        identity.serial_number(),
+        hex::encode(signature)
+    );
+    let mut request = Request::post(uri).header("authorization", authorization);
+    for (name, value) in headers {
+        request = request.header(name, value);
+    }
+    request
+        .body(SdkBody::from(body))
+        .map_err(|error| FetchError::NotConfigured(format!("the request of {CALL}: {error}")))
+}
+
+/// The response of `CreateSession`.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Sessions {
+    credential_set: Vec<Session>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Session {
+    assumed_role_user: Option<AssumedRoleUser>,
+    credentials: SessionKeys,
+}
+
+#[derive(Deserialize)]
+struct AssumedRoleUser {
+    arn: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SessionKeys {
+    access_key_id: String,
+    secret_access_key: String,
+    session_token: String,
+    expiration: String,
+}
+
+fn fetched(answer: &Response<Bytes>) -> Result<Fetched, FetchError> {
+    // serde's errors quote values
+    let unusable = |what: &str| FetchError::Unusable(format!("IAM Roles Anywhere answers {CALL} {what}"));
+    let sessions: Sessions = serde_json::from_slice(answer.body()).map_err(|_| unusable("without keys"))?;
+    let session = sessions.credential_set.into_iter().next().ok_or_else(|| unusable("without keys"))?;
+    let SessionKeys { access_key_id, secret_access_key, session_token, expiration } = session.credentials;
+    let expiry = humantime::parse_rfc3339(&expiration).map_err(|_| unusable("with an invalid expiry"))?;
+    let credentials =
+        Credentials::new(access_key_id, secret_access_key, Some(session_token), Some(expiry), CALL);
+    let caller = session.assumed_role_user.and_then(|user| CallerIdentity::of_arn(&user.arn));
+    Ok(Fetched { caller, ..credentials.into() })
+}
+
+/// AWS's refusal: its code in a header, and its message in JSON.
+fn refused(call: String, answer: &Response<Bytes>) -> FetchError {
+    #[derive(Deserialize, Default)]
+    struct Refusal {
+        #[serde(alias = "Message")]
+        message: Option<String>,
+    }
+    let status = answer.status();
+    let code = answer.headers().get("x-amzn-errortype").and_then(|code| code.to_str().ok());
+    // `CODE:URL`
+    let code = code.and_then(|code| code.split(':').next());
+    let code = code.map_or_else(|| format!("status {}", status.as_u16()), str::to_owned);
+    let refusal: Refusal = serde_json::from_slice(answer.body()).unwrap_or_default();
+    let message = refusal.message.unwrap_or_default();
+    let mut text = format!("{call}: {}", format!("{code}: {message}").trim_end_matches(": "));
+    if let Some(cure) = cure(status, &message) {
+        let _ = write!(text, "; {cure}");
+    }
+    FetchError::Refused { call, code, text: log_safe(&text, MAX_REASON) }
+}
+
+/// The cure for a refusal whose message does not name it.
+fn cure(status: StatusCode, message: &str) -> Option<&'static str> {
+    let message = message.to_ascii_lowercase();
+    if message.contains("signature expired") || message.contains("not yet current") {
+        Some("set this machine's clock right")
+    } else if status == StatusCode::FORBIDDEN {
+        Some(
+            "see that the trust anchor trusts the certificate's authority, that the profile has the role, and \
+             that the role's trust policy allows rolesanywhere.amazonaws.com",
+        )
+    } else {
+        None
+    }
+}
