@@ -54,7 +54,7 @@ pub use route::{
     },
     proxy_rule::{Direct, ProxyChoice, ProxyRule},
     retry::{MayHaveRun, RetrySettings},
-    roles_anywhere::RolesAnywhereSettings,
+    roles_anywhere::{PemSource, RolesAnywhereSettings},
     service::{self, PayloadSigning},
     session_name::{DEFAULT as DEFAULT_SESSION_NAME, session_name},
     upstream::{CircuitBreakerSettings, Scheme, Timeouts, UpstreamSettings},

@@ -222,3 +222,126 @@ fn cure(status: StatusCode, message: &str) -> Option<&'static str> {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_types::os_shim_internal::Env;
+
+    use super::*;
+    use crate::{
+        credentials::tests::{FakeServer, ok, role_source, transport},
+        settings::{CredentialProvider, CredentialSettings, PemSource},
+    };
+
+    /// A certificate until 2126 with an intermediate certificate, and its key.
+    const CERTIFICATE: &str = include_str!("../../tests/it/credentials/keys/rsa.crt");
+    const KEY: &str = include_str!("../../tests/it/credentials/keys/rsa.pkcs8.pem");
+
+    fn settings() -> RolesAnywhereSettings {
+        RolesAnywhereSettings {
+            trust_anchor_arn: "arn:aws:rolesanywhere:us-east-1:123456789012:trust-anchor/a-1".to_owned(),
+            profile_arn: "arn:aws:rolesanywhere:us-east-1:123456789012:profile/p-1".to_owned(),
+            role_arn: "arn:aws:iam::123456789012:role/reader".to_owned(),
+            region: "us-east-1".to_owned(),
+            certificate: PemSource::Text(CERTIFICATE.to_owned().into()),
+            key: PemSource::Text(KEY.to_owned().into()),
+        }
+    }
+
+    fn aws(server: &FakeServer) -> Aws {
+        let source = CredentialSettings {
+            origin: CredentialProvider::RolesAnywhere(settings()),
+            role: None,
+            ..role_source(server)
+        };
+        let url = format!("http://{}", server.address);
+        let environment = Env::from_slice(&[("AWS_ENDPOINT_URL_ROLESANYWHERE", &url)]);
+        Aws { environment, ..Aws::new(source, transport()) }
+    }
+
+    async fn failure(response: String) -> FetchError {
+        let server = FakeServer::start(move |_| response.clone()).await;
+        create_session(&settings(), &aws(&server)).await.unwrap_err()
+    }
+
+    /// The value is that of AWS Labs' package `iam-rolesanywhere-session` 3.0.0: signatures of RSA have no
+    /// random part.
+    #[test]
+    fn a_signature_is_that_of_awss_own_client() {
+        let now = humantime::parse_rfc3339("2026-11-20T12:00:00Z").unwrap();
+        let identity = settings().identity(now).unwrap();
+        let uri = Uri::from_static("https://rolesanywhere.us-east-1.amazonaws.com/sessions");
+        let request = signed(&settings(), &identity, uri, now).unwrap();
+        let head = "AWS4-X509-RSA-SHA256 Credential=644801205362787776815901954526398164424346116659/\
+                    20261120/us-east-1/rolesanywhere/aws4_request, \
+                    SignedHeaders=content-type;host;x-amz-date;x-amz-x509;x-amz-x509-chain, Signature=";
+        let signature = concat!(
+            "671dbd7d891161297d245c065ad720c6a13e58a8a1aa6f9cf8224dabbd4ed6d08e168ba5e02cf657905001c9",
+            "101eeac6de51e4802c4042d6e19ac50e2d7f99bf69abdd99e54e3120e0d12fb1d0a26e020c65ecc69fe199c9",
+            "ef81e70db9d4511f90d13670376abda90b174b03569406b623e71ec964b237d91d9cc193863735bbf9479a68",
+            "e7d0617b21f3440edf761f86cc3eff73221496c54014d93d9e17adc36c5dbda3bb3484ddea4b5b575d935c77",
+            "c6c5b6c94a27be754eb0e3293e2ed20b02ae82008194825dec13aadffca61c64586e16c0289bea5016ec7199",
+            "20a7ad7b2efaeb4c7c006c47b6b26457cc79e975d97f6202812eaa9fb08df93abf654186",
+        );
+        assert_eq!(request.headers()["authorization"], format!("{head}{signature}"));
+    }
+
+    #[actix_rt::test]
+    async fn a_session_is_created_at_the_endpoint_of_the_environment() {
+        let body = r#"{"credentialSet": [{
+            "assumedRoleUser": {"arn": "arn:aws:sts::123456789012:assumed-role/reader/70f1"},
+            "credentials": {"accessKeyId": "ASIA1", "secretAccessKey": "hush", "sessionToken": "hush-token",
+                "expiration": "2126-11-20T12:00:00Z"}}]}"#;
+        let server = FakeServer::start(move |_| ok(body)).await;
+        let fetched = create_session(&settings(), &aws(&server)).await.unwrap();
+        assert_eq!(fetched.credentials.session_token(), Some("hush-token"));
+        assert!(fetched.credentials.expiry().is_some());
+        assert_eq!(fetched.caller.unwrap().account, "123456789012");
+        let request = &server.requests()[0];
+        assert!(request.starts_with("POST /sessions HTTP/1.1\r\n"), "{request}");
+        assert!(request.contains(&format!("host: {}\r\n", server.address)), "{request}");
+    }
+
+    #[actix_rt::test]
+    async fn a_refusal_has_awss_code_and_message_and_a_cure() {
+        let refusal = |status: &str, code: &str, message: &str| {
+            let body = json!({ "message": message }).to_string();
+            let length = body.len();
+            format!("HTTP/1.1 {status}\r\nx-amzn-errortype: {code}\r\ncontent-length: {length}\r\n\r\n{body}")
+        };
+        let call = "CreateSession of arn:aws:iam::123456789012:role/reader: ";
+        for (response, text) in [
+            (
+                refusal("403 No", "AccessDeniedException:http://x", "Untrusted signing certificate"),
+                "AccessDeniedException: Untrusted signing certificate; see that the trust anchor trusts",
+            ),
+            (
+                refusal("403 No", "AccessDeniedException", "Signature expired: x"),
+                "AccessDeniedException: Signature expired: x; set this machine's clock right",
+            ),
+            (
+                refusal("404 No", "ResourceNotFoundException", "Profile not found"),
+                "ResourceNotFoundException: Profile not found",
+            ),
+            ("HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n".to_owned(), "status 500"),
+        ] {
+            let failure = failure(response).await.to_string();
+            assert!(failure.starts_with(&format!("{call}{text}")), "{failure}");
+        }
+    }
+
+    #[actix_rt::test]
+    async fn an_invalid_response_is_not_quoted() {
+        for body in ["hush", r#"{"credentialSet": []}"#, r#"{"credentialSet": "hush"}"#] {
+            let failure = failure(ok(body)).await.to_string();
+            assert_eq!(failure, "IAM Roles Anywhere answers CreateSession without keys");
+        }
+    }
+
+    #[test]
+    fn debug_shows_neither_certificate_nor_key() {
+        let shown = format!("{:?}", RolesAnywhere(settings()));
+        let lines = CERTIFICATE.lines().chain(KEY.lines());
+        assert!(lines.into_iter().all(|line| !shown.contains(line)), "{shown}");
+    }
+}

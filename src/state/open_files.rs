@@ -199,8 +199,8 @@ fn for_fetches(settings: &Settings) -> u64 {
     FETCH * sources.len() as u64
 }
 
-/// Role, and profile or role of IAM Roles Anywhere, of a source that fetches credentials; `None` for a route with static keys or without
-/// keys.
+/// Role, and profile or role of IAM Roles Anywhere, of a source that fetches credentials; `None` for a route
+/// with static keys or without keys.
 fn fetched_from(route: &RouteSettings) -> Option<(&str, &str)> {
     let source = route.backend.source()?;
     let role = source.role.as_ref().map_or("", |role| &role.arn);

@@ -217,8 +217,8 @@ fn right(key: &str, pem: (&str, &str)) -> String {
         "apikey" | "secretkey" | "secret_key" | "session_token" | "aws_secret" | "aws_secret_key"
         | "aws_session_token" => "hush-proof".into(),
         "external_id" | "aws_external_id" => "hush-external".into(),
-        "client_certificate" => pem.0.into(),
-        "client_key" => pem.1.into(),
+        "client_certificate" | "certificate" => pem.0.into(),
+        "client_key" | "key" => pem.1.into(),
         "proxy_url" => "http://hush-user:hush-word@127.0.0.1:1".into(),
         "client_context" => "{ key: hush-context }".into(),
         "tenant_id" => "hush-tenant".into(),
@@ -236,6 +236,8 @@ fn beside(path: &str, pem: (&str, &str)) -> String {
     let mut lines: Vec<String> = match key {
         "client_certificate" => vec![format!("client_key: {}", pem.1)],
         "client_key" => vec![format!("client_certificate: {}", pem.0)],
+        "certificate" => roles_anywhere("key", pem.1),
+        "key" => roles_anywhere("certificate", pem.0),
         "stage_variables" => vec!["awsgateway_compatible: true".to_owned()],
         "external_id" => vec![
             "assume_role_arn: arn:aws:iam::123456789012:role/r".to_owned(),
@@ -260,7 +262,21 @@ fn beside(path: &str, pem: (&str, &str)) -> String {
         lines.extend(["host: 127.0.0.1".to_owned(), "port: 1".to_owned()]);
     }
     let indent = "  ".repeat(section.split('.').count());
-    lines.iter().map(|line| format!("{indent}{line}\n")).collect()
+    let mut text: String = lines.iter().map(|line| format!("{indent}{line}\n")).collect();
+    if section == "lambda.aws_roles_anywhere" {
+        text.push_str("  host: 127.0.0.1\n  port: 1\n");
+    }
+    text
+}
+
+/// The keys of `roles_anywhere` beside certificate or key, of which this is the other.
+fn roles_anywhere(other: &str, path: &str) -> Vec<String> {
+    vec![
+        "trust_anchor_arn: arn:aws:rolesanywhere:us-east-1:123456789012:trust-anchor/t".to_owned(),
+        "profile_arn: arn:aws:rolesanywhere:us-east-1:123456789012:profile/p".to_owned(),
+        "role_arn: arn:aws:iam::123456789012:role/r".to_owned(),
+        format!("{other}: {path}"),
+    ]
 }
 
 /// One route for each secret key, and some with references in parts of an event.
@@ -345,7 +361,9 @@ fn x14_no_output_of_right_settings_shows_a_planted_value() {
     );
     let directory = settings(&process, &routes);
     let (mut process, address) = Process::listening(
-        super::support::process::command("run", directory.path()).env("HUSH", "hush-planted"),
+        super::support::process::command("run", directory.path())
+            .env("HUSH", "hush-planted")
+            .env("AWS_ENDPOINT_URL_ROLESANYWHERE", "http://127.0.0.1:1"),
     );
     let said = |words: &[&str]| {
         let mut arguments = words.to_vec();

@@ -166,11 +166,12 @@ fn arn(
     checker.parsed(key, &written, &expected, |text| {
         let parts: Vec<&str> = text.split(':').collect();
         let ["arn", partition, "rolesanywhere", region, account, id] = parts[..] else { return None };
-        let is_partition = partition.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
+        let mut words = partition.split('-');
+        let is_partition = words.next() == Some("aws")
+            && words.all(|word| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase()));
         let is_account = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
         let id = id.strip_prefix(resource)?.strip_prefix('/')?;
         let is_id = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-        let is_partition = is_partition && (partition == "aws" || partition.starts_with("aws-"));
         (is_partition && is_scope_word(region) && is_account && is_id)
             .then(|| (text.to_owned(), region.to_owned()))
     })

@@ -223,9 +223,14 @@ fn mistakes_of_the_table_name_the_key_and_the_cure() {
     let role = whole.replace("role_arn: 'arn:aws:iam::123456789012:role/reader', ", "");
     assert_mistake(&role, "", "roles_anywhere.role_arn", "missing; expected arn:aws:iam::ACCOUNT:role/NAME");
     assert_mistake(&whole, ", profile: team", "profile", "conflicts with `");
-    let empty =
-        "expected a table with `trust_anchor_arn`, `profile_arn`, `role_arn`, `certificate` and `key`";
-    assert_mistake("", "", "roles_anywhere", empty);
+    // never the credential chain instead
+    for empty in ["", "{}"] {
+        let found = mistakes(&right.replace(&whole, empty));
+        for key in ["trust_anchor_arn", "profile_arn", "role_arn", "certificate", "key"] {
+            let missing = format!("lambda.aws_roles_anywhere.{key}: missing; expected ");
+            assert!(found.contains(&missing), "{found}");
+        }
+    }
     assert!(
         mistakes(&right.replace("aws_roles", "aws_key: AKID, aws_roles"))
             .contains("lambda.aws_key: conflicts with `aws_roles_anywhere`; expected one of the two")

@@ -11,23 +11,35 @@ use apigw_invoker::settings::{
 };
 use jsonschema::Validator;
 use proptest::{prelude::*, sample::select, string::string_regex};
+use rcgen::generate_simple_self_signed;
 use serde_json::{Value, json};
 
 use super::{tables, validator};
 
 /// Keys that name files, which must exist.
-const FILES: [&str; 7] = [
+const FILES: [&str; 9] = [
     "ca_certificate",
     "client_certificate",
     "client_key",
+    "roles_anywhere.certificate",
+    "roles_anywhere.key",
     "https.address",
     "https.certificate",
     "https.key",
     "https.client_ca",
 ];
 /// Required keys: null means the same as a missing key.
-const NEEDED: [&str; 6] =
-    ["function_uri", "function_name", "lambda.aws_region", "endpoint", "connect.address", "connect.sni"];
+const NEEDED: [&str; 9] = [
+    "function_uri",
+    "function_name",
+    "lambda.aws_region",
+    "endpoint",
+    "connect.address",
+    "connect.sni",
+    "trust_anchor_arn",
+    "profile_arn",
+    "role_arn",
+];
 
 /// Values for `function_uri`.
 const FUNCTION_URIS: [&str; 7] = [
@@ -101,6 +113,18 @@ static VALIDATORS: LazyLock<[Validator; 2]> =
 
 const ROLE: &str = "arn:aws:iam::123456789012:role/r";
 
+/// A whole `roles_anywhere`, with PEM instead of files.
+fn roles_anywhere() -> Value {
+    let own = generate_simple_self_signed(["pod".to_owned()]).unwrap();
+    json!({
+        "trust_anchor_arn": "arn:aws:rolesanywhere:us-east-1:123456789012:trust-anchor/t",
+        "profile_arn": "arn:aws:rolesanywhere:us-east-1:123456789012:profile/p",
+        "role_arn": ROLE,
+        "certificate": own.cert.pem(),
+        "key": own.signing_key.serialize_pem(),
+    })
+}
+
 /// The smallest valid `iam` around a key that needs others.
 fn iam(key: &str) -> Option<Value> {
     Some(match key {
@@ -137,6 +161,10 @@ fn base(file: File, path: &[String]) -> Value {
         ["lambda", "aws_access_key" | "aws_secret_key"] => {
             base["lambda"]["aws_access_key"] = "a".into();
             base["lambda"]["aws_secret_key"] = "s".into();
+        }
+        ["lambda", "aws_roles_anywhere", _] => base["lambda"]["aws_roles_anywhere"] = roles_anywhere(),
+        ["api_gateway", "authorization", "iam", "roles_anywhere", _] => {
+            base["api_gateway"]["authorization"] = json!({ "iam": { "roles_anywhere": roles_anywhere() } });
         }
         ["api_gateway", "authorization", "iam", key] => {
             if let Some(iam) = iam(key) {
@@ -198,7 +226,21 @@ fn texts(key: &Declared) -> Vec<String> {
         }
         "upstream_url" => vec!["aws-lambda://us-east-1/f", "http://a"],
         "endpoint" => vec!["http://c:4318", "HTTPS://c/p", "c:4318", "http://c?q=1", "http://u:p@c"],
-        "assume_role_arn" | "aws_assume_role_arn" => {
+        "trust_anchor_arn" => vec![
+            "arn:aws:rolesanywhere:us-east-1:123456789012:trust-anchor/1-a",
+            "arn:aws-cn:rolesanywhere:us-east-1:123456789012:trust-anchor/1",
+            "arn:awsx:rolesanywhere:us-east-1:123456789012:trust-anchor/1",
+            "arn:aws-:rolesanywhere:us-east-1:123456789012:trust-anchor/1",
+            "arn:aws:rolesanywhere:us-east-1:12345678901:trust-anchor/1",
+            "arn:aws:rolesanywhere:us-east-1:123456789012:trust-anchor/",
+            "arn:aws:rolesanywhere:us-east-1:123456789012:profile/1",
+        ],
+        "profile_arn" => vec![
+            "arn:aws:rolesanywhere:us-east-1:123456789012:profile/1-a",
+            "arn:aws:rolesanywhere::123456789012:profile/1-a",
+            "arn:aws:rolesanywhere:us-east-1:123456789012:profile/a/b",
+        ],
+        "role_arn" | "assume_role_arn" | "aws_assume_role_arn" => {
             vec![
                 "arn:aws:iam::123456789012:role/r",
                 "arn:aws-cn:iam::123456789012:role/a/b",
