@@ -18,7 +18,7 @@ pub mod canonical;
 pub(crate) mod clock_skew;
 pub mod derived_keys;
 pub(crate) mod explanation;
-pub mod timestamp;
+pub(crate) mod timestamp;
 
 use std::{borrow::Cow, fmt, sync::Arc, time::SystemTime};
 
