@@ -24,7 +24,7 @@ const PLACEHOLDER_REGION: &str = "us-east-1";
 const CONNECTION_KEYS: [&str; 6] =
     ["proxy_url", "connect", "client_certificate", "client_key", "ca_certificate", "ssl_verify"];
 /// The keys of a source of credentials, without a section's own names of key and secret.
-const SOURCE_KEYS: [&str; 8] = [
+const SOURCE_KEYS: [&str; 9] = [
     "session_token",
     "profile",
     "assume_role_arn",
@@ -33,6 +33,7 @@ const SOURCE_KEYS: [&str; 8] = [
     "role_duration",
     "sts_endpoint_url",
     "imds_protocol_version",
+    "roles_anywhere",
 ];
 const IAM_KEYS: [&str; 3] = ["accesskey", "secretkey", "secret_key"];
 const LAMBDA_KEYS: [&str; 4] = ["aws_key", "aws_secret", "aws_access_key", "aws_secret_key"];

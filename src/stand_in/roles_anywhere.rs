@@ -111,7 +111,7 @@ fn verify_signature(
         return Err(Refusal::AccessDenied(message));
     }
     let date = header(call, "x-amz-date").unwrap_or_default();
-    let verifier = account.verifier("rolesanywhere", &account.options().keys.region);
+    let verifier = account.verifier("rolesanywhere", &account.options.keys.region);
     verifier.check_date(&date)?;
     verifier.check_scope(parsed.scope, &date)?;
     check_signed_headers(call, &parsed.signed_headers)?;
