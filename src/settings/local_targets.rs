@@ -27,13 +27,13 @@ const CONNECTION_KEYS: [&str; 6] =
 const SOURCE_KEYS: [&str; 9] = [
     "session_token",
     "profile",
+    "roles_anywhere",
     "assume_role_arn",
     "role_session_name",
     "external_id",
     "role_duration",
     "sts_endpoint_url",
     "imds_protocol_version",
-    "roles_anywhere",
 ];
 const IAM_KEYS: [&str; 3] = ["accesskey", "secretkey", "secret_key"];
 const LAMBDA_KEYS: [&str; 4] = ["aws_key", "aws_secret", "aws_access_key", "aws_secret_key"];
