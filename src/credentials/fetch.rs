@@ -193,8 +193,8 @@ impl Aws {
         Self { source, environment: Env::real(), transport, sts, instance_keys: InstanceKeys::default() }
     }
 
-    /// The endpoint that certainly gives the keys: IAM Roles Anywhere's for a certificate, STS's for a role, a
-    /// web identity, or a profile with a role. `None` if STS would only get `GetCallerIdentity`.
+    /// The endpoint that certainly gives the keys: IAM Roles Anywhere's for a certificate, STS's for a role,
+    /// a web identity, or a profile with a role. `None` if STS would only get `GetCallerIdentity`.
     ///
     /// # Errors
     /// No source is configured, or the region has no STS.

@@ -215,8 +215,8 @@ fn cure(status: StatusCode, message: &str) -> Option<&'static str> {
         Some("set this machine's clock right")
     } else if status == StatusCode::FORBIDDEN {
         Some(
-            "see that the trust anchor trusts the certificate's authority, that the profile has the role, and \
-             that the role's trust policy allows rolesanywhere.amazonaws.com",
+            "see that the trust anchor trusts the certificate's authority, that the profile has the role, \
+             and that the role's trust policy allows rolesanywhere.amazonaws.com",
         )
     } else {
         None
@@ -268,20 +268,20 @@ mod tests {
     /// random part.
     #[test]
     fn a_signature_is_that_of_awss_own_client() {
-        let now = humantime::parse_rfc3339("2026-11-20T12:00:00Z").unwrap();
+        let now = humantime::parse_rfc3339("2027-01-01T12:00:00Z").unwrap();
         let identity = settings().identity(now).unwrap();
         let uri = Uri::from_static("https://rolesanywhere.us-east-1.amazonaws.com/sessions");
         let request = signed(&settings(), &identity, uri, now).unwrap();
         let head = "AWS4-X509-RSA-SHA256 Credential=644801205362787776815901954526398164424346116659/\
-                    20261120/us-east-1/rolesanywhere/aws4_request, \
+                    20270101/us-east-1/rolesanywhere/aws4_request, \
                     SignedHeaders=content-type;host;x-amz-date;x-amz-x509;x-amz-x509-chain, Signature=";
         let signature = concat!(
-            "671dbd7d891161297d245c065ad720c6a13e58a8a1aa6f9cf8224dabbd4ed6d08e168ba5e02cf657905001c9",
-            "101eeac6de51e4802c4042d6e19ac50e2d7f99bf69abdd99e54e3120e0d12fb1d0a26e020c65ecc69fe199c9",
-            "ef81e70db9d4511f90d13670376abda90b174b03569406b623e71ec964b237d91d9cc193863735bbf9479a68",
-            "e7d0617b21f3440edf761f86cc3eff73221496c54014d93d9e17adc36c5dbda3bb3484ddea4b5b575d935c77",
-            "c6c5b6c94a27be754eb0e3293e2ed20b02ae82008194825dec13aadffca61c64586e16c0289bea5016ec7199",
-            "20a7ad7b2efaeb4c7c006c47b6b26457cc79e975d97f6202812eaa9fb08df93abf654186",
+            "c250469cb48b788aca24615846f079c69276c008aee5395e23893f3ed9647ae8fba222b348e99767d259383c",
+            "88a18552275d410f8d28ff9b83dbcbab8286995bb9878b5c08578bc46276d4343640f8f6e9950db04567a6cb",
+            "397bf11d076cb81ff7248a90f09e0478b4cef4b15a3aaf89c9f0f45bf6469e601d0fd28948af0211e1431c18",
+            "6478153e5c8160e1a9dcbd0ca2b464414746b9dd0cb4aed6655419edadf887ba10847d2db275c4613029dc4e",
+            "749133f39138e926959f538b0005020a1cafe1a50db828a9c899f65892f1d89cdeb872c9ea6f48cd3d7698ab",
+            "f85e27682c4753338d8bc8c4b0fbfb90a27272ac01f33a61924d5f5de2d515856f8aeb54",
         );
         assert_eq!(request.headers()["authorization"], format!("{head}{signature}"));
     }

@@ -66,8 +66,8 @@ section! {
     session_token: SecretString, pattern(VISIBLE), secret() => |source| source.session_token();
     /// Profile of AWS's shared config and credentials files, instead of keys.
     profile: String, open() => |source| source.profile();
-    /// X.509 certificate that IAM Roles Anywhere exchanges for keys, instead of keys; see "IAM Roles
-    /// Anywhere".
+    /// X.509 certificate that IAM Roles Anywhere exchanges for keys, instead of keys; see
+    /// "IAM Roles Anywhere".
     roles_anywhere: WrittenRolesAnywhere => |source| source.roles_anywhere();
     /// ARN of a role to assume with these credentials.
     assume_role_arn: String, pattern(ROLE_ARN) => |source| source.role.as_ref().map(|role| &role.arn);
