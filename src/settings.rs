@@ -61,7 +61,7 @@ pub use route::{
 };
 pub use source::{
     document::Document,
-    hidden::{Hidden, length_of_begun},
+    hidden::Hidden,
     mistake::{Mistake, Mistakes, Place},
     reference::without_line_end,
     shown::REDACTED,

@@ -186,6 +186,21 @@ async function checkInspector(page, view, { listen, admin }, faults) {
   await page.locator("#details-title", { hasText: "/iam/a" }).waitFor();
 }
 
+/** An address with an id that is not kept, or that no program would write, still shows the list. */
+async function checkUnknown(browser, { admin }) {
+  const page = await browser.newPage();
+  const faults = [];
+  page.on("pageerror", (error) => faults.push(String(error)));
+  for (const id of ["999999", "%ff", "%3Cimg%20src=x%20onerror=alert(1)%3E"]) {
+    await page.goto(`${admin}/inspect/${id}`);
+    await page.locator("#shown", { hasText: "is not kept" }).waitFor();
+    await page.locator("#rows tr").first().waitFor();
+    assert.match(await page.locator("#shown").textContent(), /is not kept\. \d+ request/);
+  }
+  assert.deepEqual(faults, []);
+  await page.close();
+}
+
 async function main() {
   const sidecar = await startSidecar();
   const faults = [];
@@ -201,6 +216,7 @@ async function main() {
       await checkInspector(page, view, sidecar, faults);
       await context.close();
     }
+    await checkUnknown(browser, sidecar);
   } finally {
     await browser.close();
     sidecar.child.kill();

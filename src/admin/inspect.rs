@@ -9,13 +9,14 @@
 mod again;
 mod copies;
 mod redactor;
+mod secret_search;
 mod steps;
 mod view;
 
 use std::{
     convert::Infallible,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Weak},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -25,8 +26,11 @@ use bytes::Bytes;
 use futures_core::Stream;
 use serde::Deserialize;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, broadcast},
-    time::timeout,
+    sync::{
+        OwnedSemaphorePermit, Semaphore,
+        broadcast::{self, error::RecvError},
+    },
+    time::{Instant, timeout_at},
 };
 
 use self::{
@@ -71,9 +75,9 @@ pub(super) fn configure(inspector: Option<Arc<Inspector>>) -> impl FnOnce(&mut w
         let followers = Arc::new(Semaphore::new(MOST_FOLLOWERS));
         services
             .app_data(web::Data::new(Inspect { inspector, followers }))
-            .route("/inspect", web::get().to(list))
-            .route("/inspect/events", web::get().to(events))
-            .route("/inspect/{id}", web::get().to(one))
+            .service(web::resource("/inspect").route(web::get().to(list)).route(web::head().to(list)))
+            .service(web::resource("/inspect/events").route(web::get().to(events)))
+            .service(web::resource("/inspect/{id}").route(web::get().to(one)).route(web::head().to(one)))
             .route("/inspect/{id}/again", web::post().to(again::again));
     }
 }
@@ -120,12 +124,16 @@ async fn one(
     }
 }
 
-async fn events(inspect: web::Data<Inspect>, filter: web::Query<Filter>) -> HttpResponse {
+async fn events(
+    inspect: web::Data<Inspect>,
+    filter: web::Query<Filter>,
+    locks: web::Data<PageLocks>,
+) -> HttpResponse {
     let Ok(permit) = Arc::clone(&inspect.followers).try_acquire_owned() else {
         return refusal(StatusCode::SERVICE_UNAVAILABLE, "Too many browsers follow the inspector");
     };
-    let news = inspect.inspector.follow();
-    let following = Followed { next: next(news, filter.into_inner()), _permit: permit };
+    let follower = Follower { news: inspect.inspector.follow(), filter: filter.into_inner(), locks };
+    let following = Followed { next: next(follower), _permit: permit };
     pages::answer(HttpResponse::Ok()).content_type("text/event-stream").streaming(following)
 }
 
@@ -139,8 +147,7 @@ fn refusal(status: StatusCode, message: &str) -> HttpResponse {
     pages::answer(HttpResponse::build(status)).content_type("application/json").body(body)
 }
 
-type News = broadcast::Receiver<Arc<InspectedRequest>>;
-type NextEvent = Pin<Box<dyn Future<Output = Option<(Bytes, News, Filter)>>>>;
+type NextEvent = Pin<Box<dyn Future<Output = Option<(Bytes, Follower)>>>>;
 
 /// New requests as server-sent events.
 struct Followed {
@@ -153,41 +160,48 @@ impl Stream for Followed {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let event = ready!(self.next.as_mut().poll(context));
-        Poll::Ready(event.map(|(event, news, filter)| {
-            self.next = next(news, filter);
+        Poll::Ready(event.map(|(event, follower)| {
+            self.next = next(follower);
             Ok(event)
         }))
     }
 }
 
-/// The next event, or a comment while there is none.
-fn next(mut news: News, filter: Filter) -> NextEvent {
+struct Follower {
+    news: broadcast::Receiver<Weak<InspectedRequest>>,
+    filter: Filter,
+    locks: web::Data<PageLocks>,
+}
+
+/// The next event, or a comment while there is none; `None` if the process ends.
+fn next(mut follower: Follower) -> NextEvent {
     Box::pin(async move {
-        let event = match timeout(HEARTBEAT, shown(&mut news, &filter)).await {
-            Ok(event) => event?,
-            Err(_) => ":\n\n".to_owned(),
+        let heartbeat = Instant::now() + HEARTBEAT;
+        let event = loop {
+            match timeout_at(heartbeat, follower.news.recv()).await {
+                Err(_) => break ":\n\n".to_owned(),
+                // the page then reads the list again
+                Ok(Err(RecvError::Lagged(count))) => break format!("event: lost\ndata: {count}\n\n"),
+                Ok(Err(RecvError::Closed)) => return None,
+                Ok(Ok(request)) => match follower.shown(&request).await {
+                    Some(event) => break event,
+                    None if Instant::now() >= heartbeat => break ":\n\n".to_owned(),
+                    None => {}
+                },
+            }
         };
-        Some((event.into(), news, filter))
+        Some((event.into(), follower))
     })
 }
 
-/// The next request that the filter lets through; `None` if the process ends.
-async fn shown(news: &mut News, filter: &Filter) -> Option<String> {
-    loop {
-        match news.recv().await {
-            Ok(request) => {
-                let summary =
-                    filter.summary(&request).and_then(|summary| serde_json::to_string(&summary).ok());
-                if let Some(summary) = summary {
-                    return Some(format!("event: request\ndata: {summary}\n\n"));
-                }
-            }
-            // the page then reads the list again
-            Err(broadcast::error::RecvError::Lagged(count)) => {
-                return Some(format!("event: lost\ndata: {count}\n\n"));
-            }
-            Err(broadcast::error::RecvError::Closed) => return None,
-        }
+impl Follower {
+    /// The event of a request that is still kept, if the filter lets it through.
+    async fn shown(&self, request: &Weak<InspectedRequest>) -> Option<String> {
+        let (request, filter) = (request.upgrade()?, self.filter.clone());
+        // a search in large bodies takes long, and the probes have the same thread
+        let _turn = self.locks.others.acquire().await;
+        let summary = blocking(move || serde_json::to_string(&filter.summary(&request)?).ok()).await?;
+        Some(format!("event: request\ndata: {summary}\n\n"))
     }
 }
 
@@ -196,7 +210,7 @@ impl Filter {
     fn summary(&self, request: &InspectedRequest) -> Option<Summary> {
         let route = request.route.as_ref().map_or("-", |(id, _)| id);
         let status = request.end.status.map_or(499, |status| status.as_u16());
-        let has_status = |wanted: &str| match wanted.strip_suffix("xx") {
+        let has_status = |wanted: &str| match wanted.strip_suffix("xx").or(wanted.strip_suffix("XX")) {
             Some(class) => class.parse() == Ok(status / 100),
             None => wanted.parse() == Ok(status) || Some(wanted) == request.end.code,
         };

@@ -79,7 +79,8 @@ pub async fn answer(call: &ReceivedRequest, account: &Account, apis: &[&PlayedAp
     let event = Event {
         function: name.clone(),
         payload: event,
-        request_id: self::request_id(),
+        // Lambda has an id of its own; with one id the answer leads to the function's lines in the log
+        request_id: request_id.clone(),
         arn: format!("arn:aws:lambda:{}:{ACCOUNT}:function:{name}", api.region),
         trace_id: trace_of(&call.headers),
         client_context: None,

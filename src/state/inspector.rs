@@ -9,7 +9,7 @@ mod request;
 use std::{
     collections::VecDeque,
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
 };
 
 use tokio::sync::broadcast;
@@ -37,7 +37,8 @@ pub struct Inspector {
     /// Bytes of all requests.
     budget: usize,
     kept: Mutex<Kept>,
-    news: broadcast::Sender<Arc<InspectedRequest>>,
+    /// A follower that is behind keeps no request longer than `kept` does.
+    news: broadcast::Sender<Weak<InspectedRequest>>,
     /// The address of the listener to which a request may be sent again; only `dev` sets it.
     sends_again_to: OnceLock<SocketAddr>,
 }
@@ -79,21 +80,22 @@ impl Inspector {
 
     /// Adds a request that has ended; the oldest ones make room.
     pub fn add(&self, mut request: InspectedRequest) {
-        let request = {
+        let news = {
             let mut kept = self.kept();
             kept.last += 1;
             request.number = kept.last;
             let request = Arc::new(request);
+            let news = Arc::downgrade(&request);
             kept.bytes += request.weight();
-            kept.requests.push_back(Arc::clone(&request));
+            kept.requests.push_back(request);
             while kept.requests.len() > self.keep || (kept.bytes > self.budget && kept.requests.len() > 1) {
                 let oldest = kept.requests.pop_front();
                 kept.bytes -= oldest.map_or(0, |oldest| oldest.weight());
             }
-            request
+            news
         };
         // an error only means that no page follows
-        let _ = self.news.send(request);
+        let _ = self.news.send(news);
     }
 
     /// The kept requests, the newest first.
@@ -111,7 +113,7 @@ impl Inspector {
     }
 
     /// Requests that end from now on.
-    pub fn follow(&self) -> broadcast::Receiver<Arc<InspectedRequest>> {
+    pub fn follow(&self) -> broadcast::Receiver<Weak<InspectedRequest>> {
         self.news.subscribe()
     }
 
@@ -156,7 +158,9 @@ mod tests {
         assert!(inspector.find("a").is_none() && inspector.find("1").is_none());
         assert_eq!(inspector.find("b").unwrap().number, 2);
         assert_eq!(inspector.find("3").unwrap().request_id, "c");
-        assert_eq!(follower.try_recv().unwrap().request_id, "a");
+        // a follower that is behind does not keep what has made room
+        assert!(follower.try_recv().unwrap().upgrade().is_none());
+        assert_eq!(follower.try_recv().unwrap().upgrade().unwrap().request_id, "b");
     }
 
     #[test]

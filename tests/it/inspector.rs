@@ -54,6 +54,16 @@ fn without_the_setting_there_is_no_inspector() {
 }
 
 #[test]
+fn the_pages_answer_head_and_refuse_other_methods() {
+    let upstream = Upstream::answering(&answer("200 OK", ""));
+    let app = inspected("{}", &upstream, "");
+    for (method, status) in [("HEAD", 200), ("OPTIONS", 405), ("POST", 405), ("DELETE", 405)] {
+        assert_eq!(call(app.admin, method, "/inspect", &[JSON], b"").status, status, "{method}");
+    }
+    assert_eq!(call(app.admin, "HEAD", "/inspect/7", &[JSON], b"").status, 404);
+}
+
+#[test]
 fn a_request_is_shown_from_the_client_to_aws_and_back() {
     let upstream = Upstream::answering(&answer("201 Created\r\nx-answer: 7", "the answer"));
     let app = inspected("{}", &upstream, "authorization:\n  iam: { accesskey: AKIDEXAMPLE, secretkey: s }");
@@ -261,6 +271,46 @@ fn no_secret_is_shown_even_if_the_other_side_repeats_it() {
     assert!(upstream.received().iter().any(|request| format!("{request:?}").contains("hush-bearer")));
     assert!(pages[5].text().contains(r#"\"b\":1"#), "{}", pages[5].text());
     assert_eq!(list(&app, "?text=hush").len(), 0);
+}
+
+#[test]
+fn a_secret_is_left_out_in_each_form_that_another_request_or_answer_gives_it() {
+    let upstream = echo();
+    let iam = "authorization:\n  iam: { accesskey: AKIDEXAMPLE, secretkey: 'hush/secret+key=1' }";
+    let app = App::administered("inspect: { bodies: 4KiB }")
+        .gateway("signed", "/signed/*", &upstream.uri("/"), iam)
+        .gateway("open", "/open/*", &upstream.uri("/"), "")
+        .start();
+    let body = json!({
+        "escaped": "hush%2Fsecret%2bkey%3D1",
+        "base64": "eyJhIjoiaHVzaC9zZWNyZXQra2V5PTEifQ==",
+        "json": "{\"a\":\"hush/secret+key=1\"}",
+        "password": "hush-password",
+        "cookie": "hush-cookie",
+        "url": "https://b.s3.amazonaws.com/k?X-Amz-Date=1&X-Amz-Signature=hush-signed&x=1",
+        "fields": { "x-amz-security-token": "hush-token" },
+    });
+    let slashes = body.to_string().replace('/', "\\/");
+    let headers = [
+        // hush-password
+        ("Authorization", "Basic dTpodXNoLXBhc3N3b3Jk"),
+        ("Cookie", "a=\"hush-cookie\""),
+        ("X-Auth-Key", "hush-auth-key"),
+        ("X-Other", "hush/secret+key=1"),
+        ("Referer", "https://a.example/?x=1&token=hush-referer"),
+    ];
+    let cut = format!("{}hush%2Fsecret", "x".repeat(4096 - 9));
+    let target = "/open/hush%2Fsecret%2Bkey%3D1?a=hush/secret%2Bkey=1;X-Amz-Signature=hush-argument";
+    for (number, body) in [body.to_string(), slashes, cut].iter().enumerate() {
+        assert_eq!(call(app.address, "POST", target, &headers, body.as_bytes()).status, 200);
+        eventually("it is recorded", || list(&app, "").len() == number + 1);
+    }
+    for target in ["/inspect", "/inspect/1", "/inspect/2", "/inspect/3"] {
+        let text = page(&app, target).text();
+        assert!(!text.contains("hush") && !text.contains("aHVzaC9zZWN"), "{target}: {text}");
+        assert!(text.contains("/open/(left out)?a=(left out);X-Amz-Signature=(left out)"), "{text}");
+    }
+    assert!(page(&app, "/inspect/1").text().contains("?x=1&token=(left out)"));
 }
 
 #[test]

@@ -178,6 +178,19 @@ fn errors_have_lambdas_words() {
 }
 
 #[test]
+fn the_request_id_of_an_apis_answer_leads_to_the_functions_lines_in_the_log() {
+    let functions = "- { name: g, command: ./no-such-program }\n";
+    let mut dev = Dev::start(&[api("g")], functions);
+    let response = get(dev.address, "/g/x");
+    assert_eq!(response.status, 502);
+    let id = response.header("x-amzn-requestid").unwrap();
+    dev.process.says(&format!(
+        "[g] its command cannot be started: No such file or directory (os error 2) during the request {id}"
+    ));
+    dev.process.stop();
+}
+
+#[test]
 fn a_function_that_takes_too_long_is_killed() {
     let mut dev = Dev::scripted("sleeps", "  timeout: 500ms\n");
     let started = Instant::now();

@@ -3,15 +3,14 @@
 
 use std::borrow::Cow;
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use percent_encoding::percent_decode_str;
-use serde_json::Value;
 
+use super::secret_search::SecretSearch;
 use crate::{
     message::redaction::{self, REDACTED, is_secret},
-    settings::length_of_begun,
     signing::explanation,
     state::inspector::{BodyStart, HeadLine, HeadLines, InspectedRequest},
-    text::uri_syntax::query::pairs,
 };
 
 /// Shorter secrets are left out only where they are a whole JSON string: they would be found everywhere.
@@ -19,11 +18,14 @@ const LEAST_ANYWHERE: usize = 6;
 /// The end of the function's log in base64, which may repeat the event.
 const LOG_RESULT: &str = "x-amz-log-result";
 
+/// Names of a presigned request's arguments that let anyone send it.
+const PRESIGNED: [&str; 2] = ["x-amz-signature", "x-amz-security-token"];
+/// Separators of a query's pairs; some servers take `;` for `&`.
+const SEPARATORS: [char; 2] = ['&', ';'];
+
 /// The secrets of one request.
 pub(super) struct Redactor<'a> {
-    request: &'a InspectedRequest,
-    /// Texts, the longest first.
-    secrets: Vec<String>,
+    secrets: SecretSearch,
     /// Names of headers that the settings mark as secrets.
     sensitive: Vec<&'a str>,
 }
@@ -41,7 +43,13 @@ pub(super) struct BodyView {
 
 impl<'a> Redactor<'a> {
     pub fn of(request: &'a InspectedRequest) -> Self {
-        let mut found = Self { request, secrets: Vec::new(), sensitive: Vec::new() };
+        let mut found = Self { secrets: SecretSearch::default(), sensitive: Vec::new() };
+        for (before, secret, after) in request.hidden.texts() {
+            match (before, after) {
+                ("", "") => found.secrets.add(secret),
+                _ => found.secrets.add_between(before, secret, after),
+            }
+        }
         let outgoing = request.outgoing.as_ref();
         let replies = request.attempts.iter().map(|attempt| &attempt.reply);
         let own = [&request.client.headers, &request.added_secrets, &request.response];
@@ -50,54 +58,67 @@ impl<'a> Redactor<'a> {
             if line.is_sensitive {
                 found.sensitive.push(line.name);
             }
-            if line.is_sensitive || is_secret(line.name) {
+            if line.is_sensitive || is_secret_header(line.name) {
                 found.add_header(&line);
             }
         }
-        for target in [Some(&request.client.target.0), outgoing.map(|outgoing| &outgoing.path_and_query.0)] {
-            for (name, value) in pairs(query(target.map_or("", String::as_str))) {
-                if is_secret_argument(name) {
-                    found.add(value);
-                    found.add(&percent_decode_str(value).decode_utf8_lossy());
-                }
-            }
+        found.add_target(&request.client.target.0);
+        found.add_target(outgoing.map_or("", |outgoing| &outgoing.path_and_query.0));
+        // `Referer` has a query too
+        for line in request.client.headers.iter().filter(|line| line.value.contains("://")) {
+            found.add_target(&line.value);
         }
-        found.secrets.sort_by_key(|secret| (std::cmp::Reverse(secret.len()), secret.clone()));
-        found.secrets.dedup();
+        found.secrets.sort();
         found
+    }
+
+    fn add_target(&mut self, target: &str) {
+        if let Some(user) = user_info(target) {
+            self.add(user);
+            self.add(user.split_once(':').map_or("", |(_, password)| password));
+        }
+        let pairs = query(target).split(SEPARATORS).filter_map(|pair| pair.split_once('='));
+        for (_, value) in pairs.filter(|(name, _)| is_secret_argument(name)) {
+            self.add(value);
+            let decoded = percent_decode_str(value).decode_utf8_lossy();
+            self.add(&decoded);
+            self.add(&decoded.replace('+', " "));
+        }
     }
 
     fn add_header(&mut self, line: &HeadLine<'_>) {
         self.add(&line.value);
         if line.name.contains("cookie") {
             for pair in line.value.split(';').map(str::trim) {
+                let value = pair.split_once('=').map_or("", |(_, value)| value);
                 self.add(pair);
-                self.add(pair.split_once('=').map_or("", |(_, value)| value));
+                // a value in quotes is the same without them (RFC 6265, 4.1.1)
+                self.add(value.trim_matches('"'));
             }
         }
         // the scheme of `Authorization` is no secret, but its credentials alone are
-        self.add(line.value.split_once(' ').map_or("", |(_, credentials)| credentials));
+        let (scheme, credentials) = line.value.split_once(' ').unwrap_or_default();
+        self.add(credentials);
+        if scheme.eq_ignore_ascii_case("basic") {
+            let decoded = BASE64_STANDARD.decode(credentials.trim()).unwrap_or_default();
+            let pair = String::from_utf8_lossy(&decoded);
+            self.add(&pair);
+            self.add(pair.split_once(':').map_or("", |(_, password)| password));
+        }
         self.add(line.value.split_once("Signature=").map_or("", |(_, signature)| signature));
     }
 
     fn add(&mut self, secret: &str) {
-        if secret.len() > 1 && secret != REDACTED {
-            self.secrets.push(secret.to_owned());
+        if secret.len() >= LEAST_ANYWHERE {
+            self.secrets.add(secret);
+        } else if secret.len() > 1 {
+            self.secrets.add_between("\"", secret, "\"");
         }
     }
 
     /// A text without the secrets.
     pub fn text(&self, text: &str) -> String {
-        let mut text = self.request.hidden.left_out_of(text, REDACTED);
-        for secret in &self.secrets {
-            let quoted = Value::from(secret.as_str()).to_string();
-            if secret.len() >= LEAST_ANYWHERE {
-                text = text.replace(secret.as_str(), REDACTED).replace(quoted.trim_matches('"'), REDACTED);
-            } else {
-                text = text.replace(&quoted, &format!("\"{REDACTED}\""));
-            }
-        }
-        text
+        without_presigned(self.secrets.left_out_of(text, false))
     }
 
     /// Names and values of headers, sorted by name.
@@ -109,6 +130,9 @@ impl<'a> Redactor<'a> {
                 _ if is_secret(name) || sensitive.contains(&name) => {
                     redaction::header_value(name, &value, sensitive)
                 }
+                _ if is_secret_header(name) => REDACTED.to_owned(),
+                // `Referer` and `Location` have queries too
+                _ if value.contains("://") || value.starts_with('/') => self.target(&value),
                 _ => self.text(&value),
             };
             (name.to_owned(), value)
@@ -118,18 +142,24 @@ impl<'a> Redactor<'a> {
         shown
     }
 
-    /// A target without the values of its secret arguments.
+    /// A target without its user and password, and without the values of its secret arguments.
     pub fn target(&self, target: &str) -> String {
+        let anonymous = user_info(target)
+            .map(|user| target.replacen(&format!("://{user}@"), &format!("://{REDACTED}@"), 1));
+        let target = anonymous.as_deref().unwrap_or(target);
         let Some((path, query)) = target.split_once('?') else { return self.text(target) };
         format!("{}?{}", self.text(path), self.query(query))
     }
 
     fn query(&self, query: &str) -> String {
-        let shown = query.split('&').map(|pair| match pair.split_once('=') {
-            Some((name, _)) if is_secret_argument(name) => Cow::from(format!("{name}={REDACTED}")),
-            _ => Cow::from(pair),
+        let shown = query.split_inclusive(SEPARATORS).map(|piece| match piece.split_once('=') {
+            Some((name, value)) if is_secret_argument(name) => {
+                let separator = value.strip_prefix(value.trim_end_matches(SEPARATORS)).unwrap_or_default();
+                Cow::from(format!("{name}={REDACTED}{separator}"))
+            }
+            _ => Cow::from(piece),
         });
-        self.text(&shown.collect::<Vec<_>>().join("&"))
+        self.text(&shown.collect::<String>())
     }
 
     /// The canonical request of a signature, ours or the one that AWS expected.
@@ -154,28 +184,33 @@ impl<'a> Redactor<'a> {
     fn cut_text(&self, text: &str, is_cut: bool) -> String {
         // AWS repeats what it received, the session token included; the signature has it redacted
         let text = if explanation::is_in(text.as_bytes()) { explanation::split(text).0 } else { text };
-        if !is_cut {
-            return self.text(text);
-        }
-        let mut shown = text;
-        loop {
-            // the last character of a whole secret may begin it again, so what is left is looked at once more
-            let begun = self.length_of_begun(shown);
-            if begun == 0 {
-                return self.text(shown);
-            }
-            shown = &shown[..shown.len() - begun];
-        }
+        without_presigned(self.secrets.left_out_of(text, is_cut))
     }
+}
 
-    /// The length of the longest end of a text that begins a secret.
-    fn length_of_begun(&self, text: &str) -> usize {
-        let own = self.secrets.iter().map(|secret| {
-            let quoted = Value::from(secret.as_str()).to_string();
-            length_of_begun(text, secret).max(length_of_begun(text, &quoted))
-        });
-        own.max().unwrap_or_default().max(self.request.hidden.length_of_begun(text))
+/// The text without the values of arguments that presign a request, as in the URL that a function returns.
+fn without_presigned(text: String) -> String {
+    let lower = text.to_ascii_lowercase();
+    let names = PRESIGNED.iter().flat_map(|name| lower.match_indices(name));
+    let mut ends: Vec<usize> = names.map(|(at, name)| at + name.len()).collect();
+    ends.sort_unstable();
+    let mut shown = String::with_capacity(text.len());
+    let mut kept = 0;
+    for end in ends {
+        let after = &text[end..];
+        // `=` of a query, `": "` of JSON, also within JSON, `: ` of a head
+        let value = after.trim_start_matches(['"', '\\', ' ', ':', '=']);
+        let separator = &after[..after.len() - value.len()];
+        let is_value = |char: char| char.is_ascii_alphanumeric() || "%._~+/=-".contains(char);
+        let rest = value.trim_start_matches(is_value);
+        if end >= kept && separator.contains([':', '=']) && rest.len() < value.len() {
+            shown.push_str(&text[kept..text.len() - value.len()]);
+            shown.push_str(REDACTED);
+            kept = text.len() - rest.len();
+        }
     }
+    shown.push_str(&text[kept..]);
+    shown
 }
 
 /// The text of a body, without the beginning of a character at the end of a cut one.
@@ -189,6 +224,13 @@ fn whole_characters(body: &BodyStart) -> Option<&str> {
     }
 }
 
+/// User and password of an absolute target: `u:p` of `http://u:p@host/`.
+fn user_info(target: &str) -> Option<&str> {
+    let (_, rest) = target.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    authority.rsplit_once('@').map(|(user, _)| user).filter(|user| !user.is_empty())
+}
+
 fn query(target: &str) -> &str {
     target.split_once('?').map_or("", |(_, query)| query)
 }
@@ -199,8 +241,16 @@ fn is_secret_argument(name: &str) -> bool {
     is_secret(&name) || name.contains("credential") || name == "key" || name.ends_with("-key")
 }
 
+/// True for a header that may hold a secret, such as `X-Auth-Key`.
+fn is_secret_header(name: &str) -> bool {
+    let is_no_secret = matches!(name, "idempotency-key" | "sec-websocket-key" | "surrogate-key");
+    is_secret(name) || (name.ends_with("-key") && !is_no_secret)
+}
+
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use actix_http::header::{HeaderMap, HeaderName, HeaderValue};
 
     use super::*;
@@ -251,6 +301,15 @@ mod tests {
         assert!(headers.contains(&("accept".to_owned(), "text/html".to_owned())));
         let target = redactor.target(&request.client.target.0);
         assert_eq!(target, "/a?X-Amz-Signature=(left out)&x=1&api_key=(left out)");
+    }
+
+    #[test]
+    fn the_user_of_an_absolute_target_is_left_out() {
+        let request = request(&[], "http://h:hush@h:1/a?b=hush");
+        let redactor = Redactor::of(&request);
+        assert_eq!(redactor.target(&request.client.target.0), "http://(left out)@h:1/a?b=hush");
+        assert_eq!(user_info("/a?b=http://c@d"), Some("c"));
+        assert_eq!(user_info("http://h/a@b"), None);
     }
 
     #[test]

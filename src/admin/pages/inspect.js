@@ -3,6 +3,7 @@ import { byId, cell, element, json, say } from "./dom.js";
 const MOST_ROWS = 300;
 const form = byId("filter");
 let shown = [];
+let missing = "";
 let chosen = null;
 let paused = false;
 let source = null;
@@ -45,7 +46,7 @@ function mark(one, is) {
 }
 
 function sayCount() {
-  say(byId("shown"), `${shown.length} ${shown.length === 1 ? "request" : "requests"}${query() ? " match" : ""}`);
+  say(byId("shown"), `${missing}${shown.length} ${shown.length === 1 ? "request" : "requests"}${query() ? " match" : ""}`);
 }
 
 async function showList() {
@@ -217,10 +218,13 @@ function show(details) {
 
 async function choose(id, isNew) {
   let details;
+  missing = "";
   try {
-    details = await json(`/inspect/${encodeURIComponent(id)}`);
+    // as it stands in the address, where a `%` may not be escaped
+    details = await json(isNew ? `/inspect/${encodeURIComponent(id)}` : `/inspect/${id}`);
   } catch (error) {
-    say(byId("shown"), `Request ${id} is not kept any more.`);
+    missing = `Request ${id} is not kept. `;
+    sayCount();
     return;
   }
   chosen = String(details.number);
@@ -268,7 +272,7 @@ function ofLocation() {
   const given = new URLSearchParams(location.search);
   for (const name of ["route", "status", "text"]) form.elements[name].value = given.get(name) ?? "";
   const id = /^\/inspect\/([^/]+)$/.exec(location.pathname);
-  if (id) choose(decodeURIComponent(id[1]), false);
+  if (id) choose(id[1], false);
   else byId("details").hidden = true;
 }
 

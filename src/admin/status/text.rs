@@ -49,10 +49,8 @@ pub(in crate::admin) fn text(status: &Status) -> String {
 /// The state of the process, a name and a value in each row.
 fn facts(status: &Status) -> Vec<Vec<String>> {
     let uptime = humantime::format_duration(Duration::from_secs(status.uptime_seconds));
-    let rejected = match status.settings.rejected.len() {
-        0 => String::new(),
-        count => format!("; changed settings are rejected, {count} mistakes:"),
-    };
+    // the last of the lines is the number of mistakes
+    let rejected = if status.settings.rejected.is_empty() { "" } else { "; changed settings are rejected:" };
     let (connections, descriptors) = (&status.connections, &status.descriptors);
     let number = |number: Option<u64>| number.map_or_else(|| "unknown".to_owned(), |it| it.to_string());
     let mut facts = vec![

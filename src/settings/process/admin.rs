@@ -26,10 +26,10 @@ section! {
     /// `/ready` with the state of each route's credentials; `/metrics` for Prometheus; `/routes` with all
     /// settings of each route except the secrets. Use `0.0.0.0:9180` for probes from outside the machine.
     address: Address = "127.0.0.1:9180";
-    /// Hosts by which a browser may ask for `/` and `/routes`, besides IP addresses and `localhost`:
-    /// `[sidecar.example.com, "*.internal"]`; none by default. Requests with another `Host` get 421, so that
-    /// no web page can read them through a name of its own (DNS rebinding). `/live`, `/ready` and `/metrics`
-    /// answer any.
+    /// Hosts by which a browser may ask for `/`, `/routes` and `/inspect`, besides IP addresses and
+    /// `localhost`: `[sidecar.example.com, "*.internal"]`; none by default. Requests with another `Host` get
+    /// 421, so that no web page can read them through a name of its own (DNS rebinding). `/live`, `/ready`
+    /// and `/metrics` answer any.
     hosts: Vec<String> = [], kind(Kind::List(&HOST)) => _;
     /// Inspector: the last requests with heads, the beginnings of their bodies, signatures and times, at
     /// `/inspect` on the admin port: `{ keep: 200, bodies: 4KiB }`. Secrets are left out, but bodies are

@@ -15,6 +15,8 @@ use crate::{settings::route::proxy_rule::OFF, text::uri_syntax::query::push_stri
 const MIN_TEXT_BYTES: usize = 3;
 /// Shorter numbers may be lengths, ports and times.
 const MIN_DIGITS: usize = 6;
+/// Shorter values may be words that other texts contain too.
+const LONGEST_WORD: usize = 12;
 
 /// Texts that are replaced in what a person is shown.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -161,14 +163,17 @@ impl Hidden {
         self.0.push(HiddenText { scope, name: String::new(), secret: text.into() });
     }
 
-    /// The length of the longest end of a text that begins a secret, for a text that is cut off.
-    pub fn length_of_begun(&self, text: &str) -> usize {
-        let lengths = self.0.iter().map(|HiddenText { name, secret, .. }| {
-            let quoted = Value::from(secret.expose_secret()).to_string();
-            let forms = [format!("{name}{}", secret.expose_secret()), quoted];
-            forms.iter().map(|form| length_of_begun(text, form)).max().unwrap_or_default()
-        });
-        lengths.max().unwrap_or_default()
+    /// Each text, between the texts that stand around it wherever it is searched for in a recorded request.
+    pub fn texts(&self) -> impl Iterator<Item = (&str, &str, &str)> {
+        self.0.iter().map(|HiddenText { scope, name, secret }| {
+            let secret = secret.expose_secret();
+            let quote =
+                if *scope == HiddenScope::JsonString && secret.len() < LONGEST_WORD { "\"" } else { "" };
+            match scope {
+                HiddenScope::QueryPair => (name.as_str(), secret, ""),
+                HiddenScope::Anywhere | HiddenScope::JsonString => (quote, secret, quote),
+            }
+        })
     }
 
     /// The text with `instead` in the place of each secret.
@@ -187,27 +192,5 @@ impl Hidden {
                 }
             }
         })
-    }
-}
-
-/// The length of the longest end of `text` that is a beginning of `secret`, but not all of it.
-pub fn length_of_begun(text: &str, secret: &str) -> usize {
-    let lengths = secret.char_indices().map(|(length, _)| length).rev();
-    lengths.into_iter().find(|length| text.ends_with(&secret[..*length])).unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_end_of_a_cut_text_that_begins_a_secret_is_found() {
-        for (text, length) in [("a=hus", 3), ("a=hush", 1), ("x", 0), ("hhu", 2), ("", 0), ("hush-h", 1)] {
-            assert_eq!(length_of_begun(text, "hush"), length, "{text}");
-        }
-        assert_eq!(length_of_begun("aé", "éa"), 2);
-        let mut hidden = Hidden::default();
-        hidden.push(HiddenScope::JsonString, "hu\"sh");
-        assert_eq!(hidden.length_of_begun("{\"a\":\"hu\\\"s"), 6);
     }
 }

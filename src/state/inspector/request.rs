@@ -231,6 +231,8 @@ impl InspectedRequest {
         });
         let expected = self.expected.as_ref().map_or(0, |Secret((request, text))| request.len() + text.len());
         size_of::<Self>()
+            + self.client.method.capacity()
+            + self.client.host.capacity()
             + self.client.target.0.capacity()
             + self.client.headers.0.0.capacity()
             + self.added_secrets.0.0.capacity()
