@@ -50,7 +50,7 @@ impl Banner<'_> {
             .unwrap_or_default();
         format!(
             "The sidecar listens on http://{listen}{keys}\n\
-             its admin port is http://{admin} (/ready, /routes, /metrics)\n\
+             its admin port is http://{admin} (/, /inspect, /ready, /routes, /metrics)\n\
              the stand-in for API Gateway, Lambda and sources of credentials is on http://{stand_in}"
         )
     }
@@ -127,9 +127,10 @@ pub fn own_text(banner: &OwnBanner, settings: &Settings, functions: &[LocalFunct
     let OwnBanner { listen, admin, stand_in, fault } = banner;
     let mut sections = vec![
         format!(
-            "The sidecar listens on http://{listen}\nits admin port is http://{admin} (/ready, /routes, \
-             /metrics)\nthe stand-in on http://{stand_in} plays the hosts of the routes, and verifies API \
-             keys and signatures"
+            "The sidecar listens on http://{listen}\n\
+             its admin port is http://{admin} (/, /inspect, /ready, /routes, /metrics)\n\
+             the stand-in on http://{stand_in} plays the hosts of the routes, and verifies API keys and \
+             signatures"
         ),
         routes(settings),
     ];
