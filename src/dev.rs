@@ -16,7 +16,7 @@ pub(crate) use self::own_settings::settings;
 use crate::{
     app::process::{Ended, INVALID_SETTINGS, invalid_settings, print_line, serve},
     listener::sockets::bind_tcp,
-    settings::{self, LocalFunction, Settings},
+    settings::{self, LocalFunction, Mistakes, Settings},
     stand_in::{
         Fault, StandIn, StandInKeys, StandInOptions, credentials,
         played::{Played, unused},
@@ -71,7 +71,7 @@ pub(crate) fn run(options: &DevOptions) -> Ended {
         let stand_in = options.stand_in(stand_in_options)?;
         return child::run(options.banner(&stand_in, &keys)?, &directory, kind);
     }
-    let functions = options.functions(None)?;
+    let functions = options.functions(options.functions.as_deref().map(LocalFunction::load))?;
     let host = start(functions.clone())?;
     let stand_in_options =
         StandInOptions { functions: Some(host.functions().clone()), ..StandInOptions::new(keys.clone()) };
@@ -105,13 +105,13 @@ impl DevOptions {
             .map_err(|error| failed(&format!("the stand-in cannot listen on {address}"), &error))
     }
 
-    /// The functions of the command line and of `file`.
-    fn functions(&self, file: Option<PathBuf>) -> Result<Vec<LocalFunction>, ExitCode> {
-        let file = self.functions.clone().or(file);
-        let mut functions = match file {
-            Some(file) => LocalFunction::load(&file).map_err(|mistakes| invalid_settings(&mistakes))?,
-            None => Vec::new(),
-        };
+    /// The functions of the command line and those read from a file.
+    fn functions(
+        &self,
+        read: Option<Result<Vec<LocalFunction>, Mistakes>>,
+    ) -> Result<Vec<LocalFunction>, ExitCode> {
+        let read = read.unwrap_or_else(|| Ok(Vec::new()));
+        let mut functions = read.map_err(|mistakes| invalid_settings(&mistakes))?;
         for function in &self.function {
             if functions.iter().any(|other| other.name == function.name) {
                 return Err(refused(&[format!("two functions have the name `{}`", function.name)]));

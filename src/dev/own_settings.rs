@@ -12,7 +12,7 @@ use super::{
     refuse_unused, start,
 };
 use crate::{
-    app::process::{Ended, invalid_settings, print_line, serve},
+    app::process::{Ended, counted, invalid_settings, print_line, serve},
     settings::{LocalFunction, LocalTargets, Mistakes, Settings, SettingsLoader},
     stand_in::{
         StandInKeys, StandInOptions,
@@ -34,26 +34,21 @@ pub(crate) fn settings(directory: &Path) -> Result<Settings, Mistakes> {
 /// Runs the sidecar and the stand-in until a signal ends them.
 pub(super) fn run(options: &DevOptions, directory: &Path) -> Ended {
     let keys = StandInKeys::example();
-    let file = options.functions.clone().or_else(|| LocalFunction::file_in(directory));
-    let functions = options.functions(file.clone())?;
+    let file = FunctionsFile::of(options, directory);
+    let functions = options.functions(Some(file.load()))?;
     let host = start(functions.clone())?;
     let stand_in_options =
         StandInOptions { functions: Some(host.functions().clone()), ..StandInOptions::new(keys.clone()) };
     let stand_in = options.stand_in(stand_in_options)?;
     let targets = targets(stand_in.address(), &keys, options.listen, options.admin);
-    let mut loader = SettingsLoader::local(directory, targets);
+    let mut loader = SettingsLoader::local(directory, targets).following(file.path().to_owned());
     let settings = loader.load().map_err(|mistakes| invalid_settings(&mistakes))?;
     refuse_unused(&settings, &functions)?;
     let player = stand_in.player();
     player(Played::of(&settings, &functions));
-    let follower = FunctionsFollower {
-        file: file.clone(),
-        given: options.function.clone(),
-        functions: host.functions().clone(),
-    };
-    let loader = loader
-        .following(file)
-        .calling(move |settings| player(Played::of(settings, &follower.follow(settings))));
+    let follower =
+        FunctionsFollower { file, given: options.function.clone(), functions: host.functions().clone() };
+    let loader = loader.calling(move |settings| player(Played::of(settings, &follower.follow(settings))));
     let routes = settings.clone();
     serve(settings, Some(loader), |application| {
         application.allow_sending_again();
@@ -83,9 +78,37 @@ fn targets(
     }
 }
 
+/// The file of functions.
+#[derive(Debug, Clone)]
+enum FunctionsFile {
+    /// Of the command line.
+    Named(PathBuf),
+    /// In the settings directory, where it may be created and removed at any time.
+    Beside(PathBuf),
+}
+
+impl FunctionsFile {
+    fn of(options: &DevOptions, directory: &Path) -> Self {
+        let beside = || Self::Beside(LocalFunction::file_in(directory));
+        options.functions.clone().map_or_else(beside, Self::Named)
+    }
+
+    fn path(&self) -> &Path {
+        let (Self::Named(path) | Self::Beside(path)) = self;
+        path
+    }
+
+    fn load(&self) -> Result<Vec<LocalFunction>, Mistakes> {
+        match self {
+            Self::Named(path) => LocalFunction::load(path),
+            Self::Beside(path) => LocalFunction::load_if_there(path),
+        }
+    }
+}
+
 /// Reads the functions again after a change of the settings.
 struct FunctionsFollower {
-    file: Option<PathBuf>,
+    file: FunctionsFile,
     /// The functions of the command line.
     given: Vec<LocalFunction>,
     functions: Functions,
@@ -94,8 +117,7 @@ struct FunctionsFollower {
 impl FunctionsFollower {
     /// The functions from now on. A file with mistakes is ignored.
     fn follow(&self, settings: &Settings) -> Vec<LocalFunction> {
-        let read = self.file.as_deref().map_or(Ok(Vec::new()), LocalFunction::load);
-        let mut functions = match read {
+        let mut functions = match self.file.load() {
             Ok(functions) => functions,
             Err(mistakes) => {
                 log::error!("the functions have mistakes, and the old ones stay in use");
@@ -110,7 +132,10 @@ impl FunctionsFollower {
         for sentence in unused(settings, &functions) {
             log::warn!("{sentence}");
         }
-        self.functions.replace(functions.clone());
+        if functions != self.functions.all() {
+            log::info!("functions reloaded: {}", counted(functions.len(), "function"));
+            self.functions.replace(functions.clone());
+        }
         functions
     }
 }

@@ -134,11 +134,11 @@ impl SettingsLoader {
         Self { collects_hidden: true, ..self }
     }
 
-    /// Follows this file as well.
+    /// Follows this file as well, which may be missing.
     #[cfg(feature = "dev")]
     #[must_use]
-    pub fn following(mut self, file: Option<PathBuf>) -> Self {
-        self.further_files.extend(file);
+    pub fn following(mut self, file: PathBuf) -> Self {
+        self.further_files.push(file);
         self
     }
 

@@ -3,12 +3,16 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     path::{self, Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{SeqAccess, Visitor, value::SeqAccessDeserializer},
+};
 
 use super::{
     PayloadVersion,
@@ -33,6 +37,8 @@ const MIN_TIMEOUT: Duration = Duration::from_millis(100);
 const MAX_CONCURRENCY: usize = 100;
 /// Characters that a function's name may have besides letters and digits.
 const NAME_MARKS: &str = "-_.";
+/// The address of the function's own Runtime API.
+const RUNTIME_API: &str = "AWS_LAMBDA_RUNTIME_API";
 
 /// A function that runs on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,10 +102,17 @@ impl LocalFunction {
         mistakes.into_result(functions)
     }
 
-    /// The file of functions in a settings directory, if there is one.
-    pub fn file_in(directory: &Path) -> Option<PathBuf> {
-        let path = directory.join(LOCAL_FUNCTIONS_FILE);
-        path.symlink_metadata().is_ok().then_some(path)
+    /// The file of functions in a settings directory, which may be missing.
+    pub fn file_in(directory: &Path) -> PathBuf {
+        directory.join(LOCAL_FUNCTIONS_FILE)
+    }
+
+    /// [`Self::load`]; no functions without a file.
+    ///
+    /// # Errors
+    /// Every mistake there is.
+    pub fn load_if_there(path: &Path) -> Result<Vec<Self>, Mistakes> {
+        if path.symlink_metadata().is_ok() { Self::load(path) } else { Ok(Vec::new()) }
     }
 }
 
@@ -118,11 +131,34 @@ struct WrittenFunction {
 }
 
 /// A text that is split as a shell does, or a list.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
+#[derive(Debug)]
 enum WrittenCommand {
     Text(String),
     List(Vec<String>),
+}
+
+impl<'de> Deserialize<'de> for WrittenCommand {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextOrList;
+
+        impl<'de> Visitor<'de> for TextOrList {
+            type Value = WrittenCommand;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text, or a list of texts (in quotes, if YAML takes them for something else)")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<WrittenCommand, E> {
+                Ok(WrittenCommand::Text(text.to_owned()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<WrittenCommand, A::Error> {
+                Deserialize::deserialize(SeqAccessDeserializer::new(items)).map(WrittenCommand::List)
+            }
+        }
+
+        deserializer.deserialize_any(TextOrList)
+    }
 }
 
 fn read(text: &str, source: &Arc<str>, base: &Path, mistakes: &mut Mistakes) -> Vec<LocalFunction> {
@@ -160,13 +196,19 @@ fn function(
     mistakes: &mut Mistakes,
 ) -> Option<LocalFunction> {
     let before = mistakes.count();
-    let written: WrittenFunction = reader::read(&mut item, mistakes);
-    let mut checker = ItemChecker { item: &item, mistakes };
+    if !matches!(item.content, Content::Table(_)) {
+        let mistake = Mistake::new(item.place, "", "not a function");
+        mistakes.push(mistake.expected("a table with `name` and `command`"));
+        return None;
+    }
+    let written: WrittenFunction = reader::read_undeclared(&mut item, mistakes);
+    let is_as_written = mistakes.count() == before;
+    let mut checker = ItemChecker { item: &item, is_as_written, mistakes };
     let function = LocalFunction {
         name: checker.name(written.name, names),
         command: checker.command(written.command),
         directory: checker.directory(base, written.directory),
-        environment: written.environment,
+        environment: checker.environment(written.environment),
         timeout: checker.timeout(written.timeout),
         concurrency: checker.concurrency(written.concurrency),
         routes: written.routes,
@@ -178,6 +220,8 @@ fn function(
 /// Checks the values of one item.
 struct ItemChecker<'a> {
     item: &'a Node,
+    /// No value of it was removed as a mistake.
+    is_as_written: bool,
     mistakes: &'a mut Mistakes,
 }
 
@@ -201,11 +245,17 @@ impl ItemChecker<'_> {
 
     fn command(&mut self, written: Option<WrittenCommand>) -> Vec<String> {
         let command = match written {
-            Some(WrittenCommand::List(list)) if list.is_empty() => Err("empty".to_owned()),
+            Some(WrittenCommand::List(list)) if list.is_empty() && self.is_as_written => {
+                Err("empty".to_owned())
+            }
             Some(WrittenCommand::List(list)) => Ok(list),
             Some(WrittenCommand::Text(text)) => command_line::split(&text),
             None => Err("missing".to_owned()),
         };
+        let has_nul = |command: &[String]| command.iter().any(|part| part.contains('\0'));
+        let command = command.and_then(|command| {
+            if has_nul(&command) { Err("contains a NUL character".to_owned()) } else { Ok(command) }
+        });
         command.unwrap_or_else(|problem| {
             let expected = "a program with its arguments, such as `python -m awslambdaric app.handler`";
             self.report("command", problem, expected);
@@ -222,6 +272,21 @@ impl ItemChecker<'_> {
             self.report("directory", problem, "a directory, relative to this file");
         }
         directory
+    }
+
+    fn environment(&mut self, written: BTreeMap<String, String>) -> BTreeMap<String, String> {
+        let is_bad = |(name, value): &(&String, &String)| {
+            name.is_empty() || name.contains(['=', '\0']) || value.contains('\0')
+        };
+        if written.iter().any(|variable| is_bad(&variable)) {
+            let expected = "names without `=`, and no NUL characters";
+            self.report("environment", "a variable that no process can have", expected);
+        }
+        if written.contains_key(RUNTIME_API) {
+            let problem = format!("{RUNTIME_API} is the address of the function's own Runtime API");
+            self.report("environment", problem, "other variables");
+        }
+        written
     }
 
     fn timeout(&mut self, written: Option<WrittenDuration>) -> Duration {
@@ -245,6 +310,9 @@ fn check_name(name: &str) -> Result<(), String> {
     let is_valid = |char: char| char.is_ascii_alphanumeric() || NAME_MARKS.contains(char);
     if name.is_empty() {
         return Err("the name is missing".to_owned());
+    }
+    if name.contains(':') {
+        return Err("the name has a `:`; expected the name alone, without ARN, version and alias".to_owned());
     }
     if !name.chars().all(is_valid) {
         return Err("the name has characters other than letters, digits, `-`, `_` and `.`".to_owned());

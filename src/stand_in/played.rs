@@ -170,8 +170,8 @@ fn is_behind(function: &LocalFunction, id: &str) -> bool {
     function.name == id || function.routes.iter().any(|route| route == id)
 }
 
-/// A sentence about each function that no route calls, and about each route that a function names and that
-/// does not exist.
+/// A sentence about each function that no route calls, about each route that a function names and that does
+/// not exist, and about each route with two functions.
 pub fn unused(settings: &Settings, functions: &[LocalFunction]) -> Vec<String> {
     let calls = |route: &RouteSettings, function: &LocalFunction| match &route.backend {
         BackendSettings::ApiGateway(_) => is_behind(function, &route.id),
@@ -196,6 +196,15 @@ pub fn unused(settings: &Settings, functions: &[LocalFunction]) -> Vec<String> {
             sentences.push(format!(
                 "the function `{}` names the route `{id}`, and no route with api_gateway has this id",
                 function.name
+            ));
+        }
+    }
+    for route in routes.iter().filter(|route| matches!(route.backend, BackendSettings::ApiGateway(_))) {
+        let mut behind = functions.iter().filter(|function| is_behind(function, &route.id));
+        if let (Some(first), Some(second)) = (behind.next(), behind.next()) {
+            sentences.push(format!(
+                "the functions `{}` and `{}` are both behind the route `{}`: a route has one function",
+                first.name, second.name, route.id
             ));
         }
     }

@@ -48,6 +48,13 @@ pub struct Event {
     pub tenant_id: Option<String>,
 }
 
+impl Event {
+    /// The region of the ARN.
+    fn region(&self) -> &str {
+        self.arn.split(':').nth(3).unwrap_or("us-east-1")
+    }
+}
+
 /// The answer of a function.
 #[derive(Debug)]
 pub struct Answer {

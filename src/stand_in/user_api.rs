@@ -3,7 +3,13 @@
 //! The event is written by the code that writes it for `awsgateway_compatible` routes, and the function's
 //! response is read by the code of `is_proxy_integration`.
 
-use std::{collections::BTreeMap, time::Duration, time::SystemTime};
+use std::{
+    collections::BTreeMap,
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::{Duration, SystemTime},
+};
 
 use actix_web::{
     HttpResponse,
@@ -13,13 +19,14 @@ use actix_web::{
     },
     web::Bytes,
 };
+use futures_core::Stream;
 use serde_json::{Value, json};
 use tokio::{sync::mpsc, time::timeout};
 
 use super::{
     account::Account,
     answers::{GatewayError, request_id, trace_of, with_request_ids},
-    functions::{self, ReceivedRequest, streamed_body::StreamedBody},
+    functions::{self, ReceivedRequest},
     issued::ACCOUNT,
     played::{ApiKind, PlayedApi},
     runtime::{Event, Functions, Outcome, Piece},
@@ -294,7 +301,7 @@ async fn streamed(
         let mut answer = with_request_ids(HttpResponse::build(StatusCode::OK));
         return answer
             .content_type(content_type.unwrap_or_else(|| "application/octet-stream".to_owned()))
-            .streaming(pieces(Bytes::new(), body));
+            .streaming(Pieces { first: Bytes::new(), rest: body });
     }
     let mut seen = Vec::new();
     let at = loop {
@@ -309,7 +316,7 @@ async fn streamed(
     let rest = Bytes::from(seen.split_off(at + DELIMITER.len()));
     seen.truncate(at);
     match reply(api, Bytes::new(), Some(seen.into())) {
-        Ok(reply) => head(reply.status, &reply.headers).streaming(pieces(rest, body)),
+        Ok(reply) => head(reply.status, &reply.headers).streaming(Pieces { first: rest, rest: body }),
         Err(cause) => {
             log::error!("[{name}] Malformed Lambda proxy response: {cause}");
             failed(api.kind)
@@ -318,16 +325,25 @@ async fn streamed(
 }
 
 /// The body of a streamed response. A function that fails in the middle cuts it off.
-fn pieces(first: Bytes, mut body: mpsc::Receiver<Piece>) -> StreamedBody {
-    StreamedBody::by(async move |writer| {
-        if !first.is_empty() {
-            writer.send(first).await?;
+struct Pieces {
+    /// The data behind the prelude.
+    first: Bytes,
+    rest: mpsc::Receiver<Piece>,
+}
+
+impl Stream for Pieces {
+    type Item = io::Result<Bytes>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if !self.first.is_empty() {
+            return Poll::Ready(Some(Ok(std::mem::take(&mut self.first))));
         }
-        while let Some(Piece::Data(data)) = body.recv().await {
-            writer.send(data).await?;
-        }
-        Ok(())
-    })
+        Poll::Ready(match ready!(self.rest.poll_recv(context)) {
+            Some(Piece::Data(data)) => Some(Ok(data)),
+            Some(Piece::End(None)) => None,
+            Some(Piece::End(Some(_))) | None => Some(Err(io::Error::other("the function failed"))),
+        })
+    }
 }
 
 /// The API's answer to a function that failed, or whose response is malformed.

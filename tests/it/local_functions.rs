@@ -129,7 +129,8 @@ fn an_event_reaches_the_function_with_lambdas_context() {
         ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
         ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128"),
         ("AWS_LAMBDA_LOG_GROUP_NAME", "/aws/lambda/f"),
-        ("AWS_REGION", "us-east-1"),
+        ("AWS_REGION", "eu-west-1"),
+        ("AWS_DEFAULT_REGION", "eu-west-1"),
     ] {
         assert_eq!(response["variables"][name], value, "{name}");
     }
@@ -202,6 +203,51 @@ fn a_function_that_takes_too_long_is_killed() {
 }
 
 #[test]
+fn a_function_that_never_asks_for_an_event_is_killed() {
+    let mut dev = Dev::scripted("never-asks", "  timeout: 1m\n");
+    let started = Instant::now();
+    dev.fails("Sandbox.Timedout", "Error: Task timed out after 10.00 seconds");
+    assert!((10..20).contains(&started.elapsed().as_secs()), "{:?}", started.elapsed());
+    nothing_is_left_in(dev.directory.path());
+    let log = dev.process.stop();
+    assert!(log.contains("[f] asked for no event within 10s"), "{log}");
+}
+
+#[test]
+fn markup_in_a_request_and_an_error_stays_text() {
+    let dev = Dev::start(
+        &[lambda("f", "  is_proxy_integration: true\n"), api("g")],
+        &scripted::item("f", "fails-with-markup", "  routes: [g]\n"),
+    );
+    let admin = dev.process.admin();
+    let markup = "<script>alert(1)</script>";
+    let body = format!("{{\"a\":\"{markup}\"}}");
+    for target in ["/f?x=<b>", "/g/%3Cimg%20src=x%3E?x=<svg/onload=alert(1)>"] {
+        let headers = [("X-Note", markup), ("Content-Type", "application/json")];
+        let response = call(dev.address, "POST", target, &headers, body.as_bytes());
+        assert_eq!(response.status, 502, "{response:?}");
+        assert!(!response.text().contains('<'), "{response:?}");
+    }
+    let shown = || call(admin, "GET", "/inspect/2", &[("Accept", "application/json")], b"");
+    eventually("both are recorded", || shown().status == 200);
+    for target in ["/", "/inspect", "/inspect/1", "/inspect/2"] {
+        let page = |kind: &str| call(admin, "GET", target, &[("Accept", kind)], b"");
+        let html = page("text/html");
+        assert_eq!(html.header("content-type"), Some("text/html; charset=utf-8"), "{target}");
+        assert!(!html.text().contains("alert(1)"), "{target}");
+        for kind in ["application/json", "*/*"] {
+            let data = page(kind);
+            assert_eq!(data.header("x-content-type-options"), Some("nosniff"), "{target} {kind}");
+            let is_html = data.header("content-type").unwrap().starts_with("text/html");
+            assert!(!is_html || !data.text().contains("alert(1)"), "{target} {kind}");
+        }
+    }
+    let shown = shown().json();
+    assert_eq!(shown["client"]["body"]["text"], body, "{shown}");
+    dev.process.says(&format!("{markup}: <b>"));
+}
+
+#[test]
 fn a_second_answer_and_anothers_id_are_refused() {
     let dev = Dev::scripted("answers-twice", "");
     assert_eq!(dev.invoke("{}").text(), "1");
@@ -238,7 +284,11 @@ fn all_processes_end_with_dev_even_after_sigkill() {
         let mut dev = Dev::scripted("forks", "");
         let child: u32 = dev.invoke("{}").text().parse().unwrap();
         eventually("the child has children of its own", || processes_in(dev.directory.path()).len() >= 7);
-        assert!(processes_in(dev.directory.path()).contains(&child));
+        let processes = processes_in(dev.directory.path());
+        assert!(processes.contains(&child));
+        // `pkill -9 apigw-invoker` must not match a supervisor
+        let name = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        assert_eq!(processes.iter().filter(|pid| name(pid) == "supervisor\n").count(), 1);
         dev.process.signal(signal);
         dev.process.wait();
         nothing_is_left_in(dev.directory.path());
@@ -265,11 +315,16 @@ fn a_stream_that_fails_is_never_passed_on_as_whole() {
         [("fails-in-a-stream", "Broken"), ("dies-in-a-stream", "[f] its process exited with code 7")]
     {
         let route = lambda("f", "  invoke_mode: response_stream\n");
-        let mut dev = Dev::start(&[route], &scripted::item("f", script, ""));
-        let mut stream = super::support::open(dev.address);
-        std::io::Write::write_all(&mut stream, b"GET /f HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-        let response = super::support::read_response(&mut std::io::BufReader::new(stream), false);
-        assert!(response.is_err(), "{script}: {response:?}");
+        let mut dev = Dev::start(&[route, api("g")], &scripted::item("f", script, "  routes: [g]\n"));
+        for target in ["/f", "/g/x"] {
+            let mut stream = super::support::open(dev.address);
+            let head = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
+            std::io::Write::write_all(&mut stream, head.as_bytes()).unwrap();
+            let response = super::support::read_response(&mut std::io::BufReader::new(stream), false);
+            // without a byte of the body so far, the API's route may still answer 502
+            let is_502 = response.as_ref().is_ok_and(|response| response.status == 502);
+            assert!(response.is_err() || is_502 && target == "/g/x", "{script} {target}: {response:?}");
+        }
         dev.process.says(logged);
         dev.process.stop();
     }
@@ -496,6 +551,50 @@ fn mistakes_in_functions_are_plain_sentences() {
     assert!(errors.contains("two functions have the name `f`"), "{errors}");
     let errors = refused("- { name: f, command: x, routes: [nowhere] }\n", &[]);
     assert!(errors.contains("no route with api_gateway has this id"), "{errors}");
+    for (item, expected) in [
+        ("command: true", "command: found true or false; expected a text, or a list of texts"),
+        ("command: [1]", "command.0: found a number; expected a text (in quotes"),
+        ("command: x, memory: 1", "memory: unknown key; expected one of command, concurrency, directory"),
+        ("command: x, timeout: 0", "timeout: out of range; expected 100ms to 15m"),
+        ("command: x, concurrency: 0", "concurrency: out of range; expected 1 to 100"),
+        ("command: x, directory: nowhere", "nowhere is not a directory"),
+        ("command: x, environment: { 'A=B': '1' }", "environment: a variable that no process can have"),
+        ("command: x, environment: { AWS_LAMBDA_RUNTIME_API: a }", "the function's own Runtime API"),
+        ("command: \"x\\0\"", "command: contains a NUL character"),
+    ] {
+        let errors = refused(&format!("- {{ name: f, {item} }}\n"), &[]);
+        assert!(errors.contains(expected) && errors.contains("1 mistake"), "{item}: {errors}");
+    }
+    let errors = refused("- f\n", &[]);
+    assert!(errors.contains("functions.yaml:1: not a function; expected a table with `name`"), "{errors}");
+}
+
+#[test]
+fn a_route_has_one_function() {
+    let functions = "- { name: f, command: x, routes: [g] }\n- { name: g, command: x }\n";
+    let directory = directory(&[lambda("f", ""), api("g")], functions);
+    let ended = end_of(&mut dev_command(directory.path(), &[]));
+    assert_eq!(ended.code, Some(78), "{}", ended.errors);
+    let expected = "the functions `f` and `g` are both behind the route `g`: a route has one function";
+    assert!(ended.errors.contains(expected), "{}", ended.errors);
+}
+
+#[test]
+fn a_file_of_functions_may_be_created_and_removed_while_dev_runs() {
+    let process = "listen: { http: '127.0.0.1:0' }\nreload: { interval: 100ms }\n";
+    let (name, text) = lambda("f", "");
+    let directory = settings(process, &[(&name, &text)]);
+    let (mut dev, address) = Process::listening(&mut dev_command(directory.path(), &[]));
+    let invoke = || call(address, "POST", "/f", &[("Content-Type", "application/json")], b"{}");
+    assert_eq!(invoke().text(), "{}", "without a function the event is the answer");
+    let file = directory.path().join("functions.yaml");
+    fs::write(&file, scripted::item("f", "fails", "")).unwrap();
+    eventually("the function", || invoke().header("x-amz-function-error").is_some());
+    fs::remove_file(file).unwrap();
+    eventually("no function", || invoke().text() == "{}");
+    let log = dev.stop();
+    assert!(log.contains("functions reloaded: 1 function\n"), "{log}");
+    assert!(!log.contains("settings reloaded"), "the routes are the same: {log}");
 }
 
 #[test]

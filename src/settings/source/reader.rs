@@ -30,13 +30,37 @@ const MAX_ROUNDS: usize = 200;
 
 /// Reads `root` as `T`, and removes and reports each wrong value.
 pub fn read<T: for<'de> Deserialize<'de> + Default>(root: &mut Node, mistakes: &mut Mistakes) -> T {
+    read_as(Declared::Sections, root, mistakes)
+}
+
+/// [`read`] for a struct that is no section of the settings.
+pub fn read_undeclared<T: for<'de> Deserialize<'de> + Default>(
+    root: &mut Node,
+    mistakes: &mut Mistakes,
+) -> T {
+    read_as(Declared::Elsewhere, root, mistakes)
+}
+
+/// The place of the declarations of the keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Declared {
+    Sections,
+    /// The struct alone has them.
+    Elsewhere,
+}
+
+fn read_as<T: for<'de> Deserialize<'de> + Default>(
+    declared: Declared,
+    root: &mut Node,
+    mistakes: &mut Mistakes,
+) -> T {
     for _ in 0..MAX_ROUNDS {
         let ReadError { mut path, problem } = match T::deserialize(&*root) {
             Ok(value) => return value,
             Err(error) => error,
         };
         path.reverse();
-        mistakes.push(problem.into_mistake(&path, root));
+        mistakes.push(problem.into_mistake(declared, &path, root));
         if root.remove(&path).is_none() {
             // the root itself is no table
             return T::default();
@@ -56,7 +80,7 @@ pub struct ReadError {
 
 #[derive(Debug)]
 enum ReadProblem {
-    UnknownKey,
+    UnknownKey { fields: &'static [&'static str] },
     UnknownWord { word: String, known: &'static [&'static str] },
     WrongType { found: &'static str, expected: String },
     Other(String),
@@ -76,13 +100,17 @@ impl From<ReadProblem> for ReadError {
 }
 
 impl ReadProblem {
-    fn into_mistake(self, path: &[String], root: &Node) -> Mistake {
+    fn into_mistake(self, declared: Declared, path: &[String], root: &Node) -> Mistake {
         let node = root.nearest(path);
         let quotable = |text: &str| Secrecy::of_key(path).quotable(text, node.notation);
         let (place, key) = root.locate(path);
         let mistake = |problem: String| Mistake::new(place, key, problem);
         match self {
-            Self::UnknownKey => {
+            Self::UnknownKey { fields } if declared == Declared::Elsewhere => {
+                let written = path.last().map_or("", |last| last);
+                mistake("unknown key".into()).one_of(&shown_key::shown(written), fields)
+            }
+            Self::UnknownKey { .. } => {
                 let (written, table) = path.split_last().map_or(("", path), |(last, table)| (&**last, table));
                 let known = schema::names_at(table);
                 if let Some(name) = shown_key::known_before_value(written, &known) {
@@ -100,7 +128,8 @@ impl ReadProblem {
                 None => mistake("unknown value".into()).one_of("", known),
             },
             Self::WrongType { found, expected } => {
-                let expected = schema::expected(path).unwrap_or(expected);
+                let declared = schema::expected(path).filter(|_| declared == Declared::Sections);
+                let expected = declared.unwrap_or(expected);
                 mistake(format!("found {found}")).expected(expected)
             }
             Self::Other(problem) => {
@@ -151,8 +180,8 @@ impl de::Error for ReadError {
         ReadProblem::UnknownWord { word: word.to_owned(), known }.into()
     }
 
-    fn unknown_field(key: &str, _: &'static [&'static str]) -> Self {
-        Self::from(ReadProblem::UnknownKey).under(key)
+    fn unknown_field(key: &str, fields: &'static [&'static str]) -> Self {
+        Self::from(ReadProblem::UnknownKey { fields }).under(key)
     }
 }
 
@@ -167,6 +196,7 @@ fn plain(expected: &str) -> &str {
         "a sequence" => "a list",
         "a map" => "a table",
         word if word.starts_with("enum ") => "a word",
+        word if word.starts_with("struct ") => "a table",
         other => other,
     }
 }

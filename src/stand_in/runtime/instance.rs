@@ -121,7 +121,7 @@ impl Instance {
         let Job { event, answer } = job;
         let (name, id) = (self.function.name.clone(), event.request_id.clone());
         self.tail.take();
-        let init = match self.warm(&id).await {
+        let init = match self.warm(&event).await {
             Ok(init) => init,
             Err(Lost(error)) => {
                 let _ = answer.send(Answer { outcome: Outcome::Failed(error), log: self.tail.take() });
@@ -152,7 +152,8 @@ impl Instance {
 
     /// Waits until the process asks for an event, and starts it if there is none. Returns the duration of a
     /// cold start.
-    async fn warm(&mut self, id: &str) -> Result<Option<Duration>, Lost> {
+    async fn warm(&mut self, event: &Event) -> Result<Option<Duration>, Lost> {
+        let id = &event.request_id;
         if self.sandbox.is_some() {
             match self.asked().await {
                 Ok(()) => return Ok(None),
@@ -166,7 +167,7 @@ impl Instance {
         self.slot.clear();
         log::info!("[{}] cold start: {}", self.function.name, self.function.command.join(" "));
         let started = Instant::now();
-        match Sandbox::start(&self.function, self.api, &self.tail) {
+        match Sandbox::start(&self.function, event.region(), self.api, &self.tail) {
             Ok(sandbox) => self.sandbox = Some(sandbox),
             Err(error) => return Err(self.lost(&Ended::CannotStart(error.to_string()), id)),
         }

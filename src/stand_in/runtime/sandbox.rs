@@ -30,8 +30,13 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// Starts the function's command.
-    pub fn start(function: &LocalFunction, api: SocketAddr, tail: &LogTail) -> io::Result<Self> {
+    /// Starts the function's command as a function of `region`.
+    pub fn start(
+        function: &LocalFunction,
+        region: &str,
+        api: SocketAddr,
+        tail: &LogTail,
+    ) -> io::Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         command
             .arg("supervise")
@@ -49,7 +54,7 @@ impl Sandbox {
                 command.env_remove(name);
             }
         }
-        command.envs(environment(function, api)).envs(&function.environment);
+        command.envs(environment(function, region, api)).envs(&function.environment);
         let mut child = command.spawn()?;
         let (sender, ended) = oneshot::channel();
         let lifeline = child.stdin.take();
@@ -88,11 +93,10 @@ impl Sandbox {
 }
 
 /// "Defined runtime environment variables" (Lambda developer guide), as far as they exist without AWS.
-fn environment(function: &LocalFunction, api: SocketAddr) -> BTreeMap<String, String> {
+fn environment(function: &LocalFunction, region: &str, api: SocketAddr) -> BTreeMap<String, String> {
     let name = &*function.name;
     let directory = function.directory.display().to_string();
     let handler = function.command.last().map_or("", |last| last);
-    let region = "us-east-1";
     let temporary = std::env::temp_dir();
     let temporary = Path::new(&temporary).display().to_string();
     [

@@ -23,12 +23,18 @@ use rustix::process::{
 /// Pause between two searches for processes that are left.
 const PAUSE: Duration = Duration::from_millis(5);
 
+/// The process's name (`comm`). `pkill -9 apigw-invoker` matches that of the program, and must end `dev`
+/// alone: nothing kills the processes below a supervisor that has got SIGKILL.
+const NAME: &str = "supervisor";
+
 /// The processes below are being killed.
 static IS_ENDING: AtomicBool = AtomicBool::new(false);
 
 /// Runs the command, and reports on standard output how it ended: `exit CODE`, `signal NUMBER` or
 /// `cannot start REASON`. The command writes both of its outputs to the supervisor's standard error.
 pub fn run(command: &[OsString]) -> ExitCode {
+    // without this name the supervisor works all the same
+    let _ = fs::write("/proc/self/comm", NAME);
     let report = match start(command) {
         Ok(main) => reap(main),
         Err(error) => format!("cannot start {error}"),

@@ -148,7 +148,7 @@ fn is_change(kind: EventKind) -> bool {
     }
 }
 
-/// True for a path below `root` that is neither hidden nor in an ignored directory.
+/// True for a path below `root` that is neither hidden nor a log, and not in an ignored directory.
 fn counts(root: &Path, path: &Path) -> bool {
     let Ok(inside) = path.strip_prefix(root) else { return false };
     inside.components().all(|component| match component {
@@ -159,7 +159,7 @@ fn counts(root: &Path, path: &Path) -> bool {
 
 fn is_ignored(name: &OsStr) -> bool {
     let name = name.to_string_lossy();
-    name.starts_with('.') || name.ends_with('~') || IGNORED.contains(&&*name)
+    name.starts_with('.') || name.ends_with('~') || name.ends_with(".log") || IGNORED.contains(&&*name)
 }
 
 /// A directory with those below it, without the ignored ones.
@@ -196,6 +196,7 @@ mod tests {
             ("/f/.git/index", false),
             ("/f/.app.py.swp", false),
             ("/f/app.py~", false),
+            ("/f/dev.log", false),
             ("/g/app.py", false),
         ] {
             assert_eq!(counts(root, Path::new(path)), expected, "{path}");

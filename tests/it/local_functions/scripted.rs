@@ -85,6 +85,7 @@ fn runtime() {
     print(&format!("the script is {script}"));
     match &*script {
         "ends-at-once" => std::process::exit(3),
+        "never-asks" => thread::sleep(Duration::from_mins(10)),
         "fails-to-start" => {
             api.post("init/error", br#"{"errorType":"Init","errorMessage":"no table"}"#);
             std::process::exit(1);
@@ -188,6 +189,10 @@ impl Call<'_> {
         match script {
             "fails" => {
                 let error = br#"{"errorType":"Sorry","errorMessage":"not today","stackTrace":[]}"#;
+                assert_eq!(self.api.post(&format!("invocation/{}/error", self.id), error).status, 202);
+            }
+            "fails-with-markup" => {
+                let error = br#"{"errorType":"<script>alert(1)</script>","errorMessage":"<b>"}"#;
                 assert_eq!(self.api.post(&format!("invocation/{}/error", self.id), error).status, 202);
             }
             "exits-after-its-answer" => {
