@@ -47,6 +47,7 @@ pub use route::{
     retry::{MayHaveRun, RetrySettings},
     service::{self, PayloadSigning},
     session_name::{DEFAULT as DEFAULT_SESSION_NAME, session_name},
+    target_hosts::{HostChoice, TargetHosts, TargetProblem, name_and_port},
     upstream::{CircuitBreakerSettings, Scheme, Timeouts, UpstreamSettings},
 };
 pub use source::{

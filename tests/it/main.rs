@@ -48,6 +48,7 @@ mod limits;
 mod listeners;
 mod log_levels;
 mod metrics;
+mod named_hosts;
 mod open_files;
 mod own_certificates;
 mod path_templates;
