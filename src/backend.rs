@@ -16,7 +16,7 @@ use actix_http::{
 };
 
 use crate::{
-    client::{Endpoint, EndpointTls, KeepAlive, ReplyBody, UpstreamReply, aws_error::AwsApi},
+    client::{Endpoint, EndpointTls, KeepAlive, ListedHost, ReplyBody, UpstreamReply, aws_error::AwsApi},
     message::{
         error::ProxyError,
         inbound::{BodyLimits, BodyMode, InboundRequest},
@@ -167,7 +167,11 @@ impl UpstreamTarget {
 /// # Errors
 /// The CA certificates cannot be read.
 pub fn build(settings: &BackendSettings, tls: &mut Configurations) -> Result<Arc<dyn Backend>, TlsError> {
-    Ok(with_endpoint(settings, Arc::new(endpoint(settings, tls)?)))
+    let mut endpoint = endpoint(settings, tls)?;
+    if settings.section().named_by_client().is_some() {
+        endpoint = endpoint_of_named_host(settings, &endpoint)?;
+    }
+    Ok(with_endpoint(settings, Arc::new(endpoint)))
 }
 
 /// The backend that the settings describe, with their [`endpoint`].
@@ -197,6 +201,34 @@ pub fn endpoint(settings: &BackendSettings, tls: &mut Configurations) -> Result<
             pool: upstream.keepalive_pool,
             timeout: upstream.keepalive_timeout,
         },
+        listed: None,
+    })
+}
+
+/// The endpoint of a host that a client has named, from that of its route.
+///
+/// # Errors
+/// The name cannot be verified in TLS.
+pub fn endpoint_of_named_host(settings: &BackendSettings, route: &Endpoint) -> Result<Endpoint, TlsError> {
+    let section = settings.section();
+    let (server, upstream) = (section.server(), section.upstream());
+    let HostPort(host, port) = upstream.connect.place(server.host, server.port);
+    let name = upstream.connect.sni.as_deref().unwrap_or(server.host);
+    let tls = route.tls.as_ref().map(|tls| {
+        let named = EndpointTls::with(name, Arc::clone(&tls.configuration))?;
+        Ok::<_, TlsError>(EndpointTls { authorities: tls.authorities.clone(), ..named })
+    });
+    let listed = section.named_by_client().map(|pattern| ListedHost {
+        pattern: pattern.to_owned(),
+        may_be_local: upstream.connect.address.is_some(),
+    });
+    Ok(Endpoint {
+        host: host.to_owned(),
+        port,
+        tls: tls.transpose()?,
+        proxy: upstream.proxy.proxy().cloned(),
+        listed,
+        ..route.clone()
     })
 }
 

@@ -56,7 +56,7 @@ use self::{
     stream::UpstreamStream,
 };
 pub use self::{
-    endpoint::{Endpoint, KeepAlive},
+    endpoint::{Endpoint, KeepAlive, ListedHost},
     event_stream::EventStream,
     reply::{ReplyBody, UpstreamReply},
     request_head::encode as encode_head,
@@ -71,6 +71,9 @@ use crate::{
     signing::SigningHeaders,
     system::lazy_deadline::poll_due,
 };
+
+/// The most pools of one worker with idle connections to hosts that clients have named.
+const MAX_NAMED_HOSTS: usize = 128;
 
 /// Client of one worker thread, with a connection pool per endpoint.
 pub struct Client {
@@ -195,10 +198,27 @@ impl Client {
         }
         // a new endpoint is rare and may follow a reload that removed another one
         pools.retain(|_, pool| Rc::strong_count(pool) > 1 || !pool.is_empty());
-        let metrics = self.metrics.endpoint(&endpoint.to_string());
+        if endpoint.listed.is_some() {
+            make_room(&mut pools);
+        }
+        let metrics = self.metrics.endpoint(&endpoint.label());
         let pool = Pool::new(Arc::clone(endpoint), metrics, Arc::clone(&self.limit));
         pools.insert(Arc::clone(endpoint), Rc::clone(&pool));
         pool
+    }
+}
+
+/// Drops the pool of a host named by a client that has been idle for longest, if there are too many.
+fn make_room(pools: &mut HashMap<Arc<Endpoint>, Rc<Pool>>) {
+    let named = || pools.iter().filter(|(endpoint, _)| endpoint.listed.is_some());
+    if named().count() < MAX_NAMED_HOSTS {
+        return;
+    }
+    let idle = named().filter_map(|(endpoint, pool)| Some((pool.oldest()?, endpoint)));
+    if let Some(endpoint) = idle.min_by_key(|(since, _)| *since).map(|(_, endpoint)| Arc::clone(endpoint))
+        && let Some(pool) = pools.remove(&endpoint)
+    {
+        pool.close_idle();
     }
 }
 

@@ -35,6 +35,7 @@ use crate::{
     proxy::{self, record},
     routing::{Mismatch, RouteMatch, RouteTable, match_rule},
     settings::{CallerKeys, Hidden, RouteSettings, Settings, Tracing},
+    state::host_routes,
     text::listing::joined,
     tls::Configurations,
 };
@@ -153,7 +154,9 @@ async fn outgoing(
     body: &[u8],
     date: SystemTime,
 ) -> Result<Outgoing, ProxyError> {
-    let (route, tracing, port) = (matched.route, &settings.tracing, settings.listen.http.port());
+    let (tracing, port) = (&settings.tracing, settings.listen.http.port());
+    let named = host_routes::settings_for(matched.route, proxy::authority(&request))?.map(Arc::new);
+    let route = named.as_ref().unwrap_or(matched.route);
     let backend = backend::build(&route.backend, &mut Configurations::default())
         .map_err(|error| ProxyError::new(ErrorKind::UpstreamTls, error.to_string()))?;
     let client_headers = request.headers().clone();

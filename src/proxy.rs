@@ -43,6 +43,7 @@ use std::{
 use actix_http::{
     HttpMessage as _, Request, Response,
     header::{self, HeaderValue},
+    uri::Authority,
 };
 
 use self::{
@@ -165,6 +166,14 @@ async fn forward(
 ) -> Result<RoutedReply, ProxyError> {
     let RouteMatch { route, path } = choose(&request, &snapshot.routes, &snapshot.limits, &worker.via)?;
     record.set_route(route, &path);
+    let named;
+    let route = match &route.host_routes {
+        None => route,
+        Some(hosts) => {
+            named = hosts.get(route, authority(&request))?;
+            &named
+        }
+    };
     fault_points::pass("request");
     let caller = match &route.signing {
         Some(Signing { caller_keys: Some(_), credentials, .. }) => {
@@ -242,6 +251,12 @@ async fn read_as(mode: ReplyMode, upstream: UpstreamReply) -> Result<UpstreamRep
         ReplyMode::Truncated { limit } => Ok(upstream.truncated(limit).await),
         ReplyMode::Events { prelude } => upstream.decode_events(prelude).await,
     }
+}
+
+/// The request's host with its port if there is one, as [`host`].
+pub fn authority(request: &Request) -> &str {
+    let header = || request.headers().get(header::HOST).and_then(|value| value.to_str().ok());
+    request.uri().authority().map(Authority::as_str).or_else(header).unwrap_or_default()
 }
 
 /// The request's host: the authority of an absolute target takes precedence over `Host` (RFC 9112, 3.2.2).

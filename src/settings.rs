@@ -57,6 +57,7 @@ pub use route::{
     roles_anywhere::{PemSource, RolesAnywhereSettings},
     service::{self, PayloadSigning},
     session_name::{DEFAULT as DEFAULT_SESSION_NAME, session_name},
+    target_hosts::{HostChoice, TargetHosts, TargetProblem, name_and_port},
     upstream::{CircuitBreakerSettings, Scheme, Timeouts, UpstreamSettings},
 };
 pub use source::{

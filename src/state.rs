@@ -4,6 +4,7 @@
 pub(crate) mod builder;
 pub(crate) mod certificates;
 pub(crate) mod current;
+pub(crate) mod host_routes;
 pub(crate) mod inspector;
 pub(crate) mod open_files;
 pub(crate) mod reload;

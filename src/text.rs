@@ -13,6 +13,7 @@ pub(crate) mod json;
 pub(crate) mod key_source;
 pub(crate) mod lenient_base64;
 pub(crate) mod listing;
+pub(crate) mod local_addresses;
 pub(crate) mod log_safe;
 pub mod signing_rules;
 pub(crate) mod units;

@@ -148,7 +148,7 @@ impl Exposed for Route {
         &["route"],
         "State of the circuit breaker: 0 closed, 1 open, 2 half-open.",
         |route| {
-            let state = route.circuit_breaker.as_ref().map(|breaker| match breaker.state(Instant::now()) {
+            let state = route.circuit_state(Instant::now()).map(|state| match state {
                 CircuitState::Closed => 0.0,
                 CircuitState::Open => 1.0,
                 CircuitState::HalfOpen => 2.0,

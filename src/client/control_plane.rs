@@ -275,7 +275,7 @@ mod tests {
     fn endpoint(host: &str, port: u16) -> Endpoint {
         let keepalive = KeepAlive { enabled: true, pool: 1, timeout: Duration::from_secs(30) };
         let (host, connect_timeout) = (host.to_owned(), LIMITS.step);
-        Endpoint { host, port, tls: None, proxy: None, connect_timeout, keepalive }
+        Endpoint { host, port, tls: None, proxy: None, connect_timeout, keepalive, listed: None }
     }
 
     fn posted(endpoint: Endpoint) -> Result<ControlAnswer, ProxyError> {

@@ -4,7 +4,7 @@
 //! The steps share one timeout, and each failure names its step: an operator who reads `upstream_tls` checks
 //! certificates, not security groups.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::TlsConnector;
@@ -21,6 +21,7 @@ use crate::{
     metrics::EndpointMetrics,
     settings::HostPort,
     system::{exhausted::FileLimit, tcp_keepalive},
+    text::local_addresses::is_of_this_machine,
     tls::failure::{self, HandshakePeer, TlsFailure},
 };
 
@@ -100,9 +101,12 @@ pub async fn dial_with_progress(
 
 async fn connect(endpoint: &Endpoint, progress: &mut DialProgress) -> Result<UpstreamStream, ProxyError> {
     let stream = match &endpoint.proxy {
-        None => reach("", HostPort(&endpoint.host, endpoint.port), progress).await?,
+        None => {
+            let is_guarded = endpoint.listed.as_ref().is_some_and(|listed| !listed.may_be_local);
+            reach("", HostPort(&endpoint.host, endpoint.port), is_guarded, progress).await?
+        }
         Some(proxy) => {
-            let mut stream = reach("the proxy ", HostPort(&proxy.host, proxy.port), progress).await?;
+            let mut stream = reach("the proxy ", HostPort(&proxy.host, proxy.port), false, progress).await?;
             progress.step = DialStep::Tunnel;
             tunnel::open(&mut stream, proxy, endpoint, &mut progress.cure).await?;
             stream
@@ -117,10 +121,11 @@ async fn connect(endpoint: &Endpoint, progress: &mut DialProgress) -> Result<Ups
     }
 }
 
-/// Connects to the first address that accepts.
+/// Connects to the first address that accepts; `is_guarded` if none may be of this machine.
 async fn reach(
     role: &str,
     place: HostPort<'_>,
+    is_guarded: bool,
     progress: &mut DialProgress,
 ) -> Result<TcpStream, ProxyError> {
     let failed = |what: &str, why: &dyn std::fmt::Display| {
@@ -137,8 +142,14 @@ async fn reach(
         exhausted.map_or_else(|| failed("cannot resolve", &error), out_of_files)
     })?;
     progress.step = DialStep::Connect;
+    let addresses: Vec<SocketAddr> = addresses.collect();
+    // the connection uses these addresses, so the name cannot resolve to others after the check
+    if let Some(local) = addresses.iter().find(|address| is_guarded && is_of_this_machine(address.ip())) {
+        let why = format!("{} belongs to this machine or its metadata service", local.ip());
+        return Err(failed("refusing to connect to", &why).permanent());
+    }
     let attempts = &mut progress.attempts;
-    let Some(stream) = first_to_answer(addresses.collect(), ATTEMPT_DELAY, attempts).await else {
+    let Some(stream) = first_to_answer(addresses, ATTEMPT_DELAY, attempts).await else {
         let exhausted = attempts.errors().find_map(FileLimit::in_error);
         return Err(
             exhausted.map_or_else(|| failed("cannot connect to", &attempts.causes(place)), out_of_files)
@@ -189,6 +200,7 @@ mod tests {
             proxy: None,
             connect_timeout: Duration::from_millis(200),
             keepalive: KeepAlive { enabled: false, pool: 1, timeout: Duration::ZERO },
+            listed: None,
         };
         actix_rt::System::new().block_on(dial(&endpoint))
     }

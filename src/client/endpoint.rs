@@ -30,6 +30,17 @@ pub struct Endpoint {
     /// Timeout for name resolution, TCP, tunnel and TLS together.
     pub connect_timeout: Duration,
     pub keepalive: KeepAlive,
+    /// The entry of `hosts` for a host that a client has named; `None` for a host of the settings.
+    pub listed: Option<ListedHost>,
+}
+
+/// A host that a client has named.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ListedHost {
+    /// Its entry of `hosts` with the port: the name in metrics, of which there must be a bounded number.
+    pub pattern: String,
+    /// False if the name must not lead to this machine or its metadata (`connect.address` is not set).
+    pub may_be_local: bool,
 }
 
 /// TLS settings for the server of an endpoint.
@@ -69,13 +80,20 @@ type EndpointKey<'a> = (
     Option<&'a ForwardProxy>,
     Duration,
     KeepAlive,
+    Option<&'a ListedHost>,
 );
 
 impl Endpoint {
     /// TLS configurations are compared by address.
     fn key(&self) -> EndpointKey<'_> {
         let tls = self.tls.as_ref().map(|tls| (Arc::as_ptr(&tls.configuration), &tls.name));
-        (&self.host, self.port, tls, self.proxy.as_ref(), self.connect_timeout, self.keepalive)
+        let listed = self.listed.as_ref();
+        (&self.host, self.port, tls, self.proxy.as_ref(), self.connect_timeout, self.keepalive, listed)
+    }
+
+    /// The name in metrics.
+    pub fn label(&self) -> String {
+        self.listed.as_ref().map_or_else(|| self.to_string(), |listed| listed.pattern.clone())
     }
 }
 

@@ -95,6 +95,7 @@ impl AwsTransport {
             proxy,
             connect_timeout: CONNECT_TIMEOUT,
             keepalive: KeepAlive { enabled: false, pool: 0, timeout: Duration::ZERO },
+            listed: None,
         })
     }
 

@@ -19,16 +19,21 @@ pub mod roles_anywhere;
 pub mod service;
 pub mod session_name;
 pub mod shared_parts;
+pub mod target_hosts;
 pub mod upstream;
 pub mod uri_template;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use actix_http::Method;
 
 use self::{
     backend::{BackendSettings, WrittenBackends},
     headers::{HeaderContext, HeaderSettings, WrittenHeaders},
+    target_hosts::{RESERVED, TargetHost},
 };
 use super::{
     process::limits::Limits,
@@ -178,6 +183,9 @@ impl WrittenRoute {
             let section = backend.section();
             let mut at_section = checker.at(section.name());
             check_parameters("function_uri", section.path_parameters(), rule, &mut at_section);
+            if section.target_hosts().is_some() {
+                self.check_beside_named_hosts(rule, checker);
+            }
         }
         let context = HeaderContext { rule: rule.as_ref(), backend: backend.as_ref() };
         let headers =
@@ -193,7 +201,10 @@ impl WrittenRoute {
         let host = |checker: &mut Checker<'_>, key: &str, text: &str| {
             checker.parsed(key, text, HostPattern::EXPECTED, HostPattern::parse)
         };
-        let hosts = each("hosts", self.hosts.as_deref().unwrap_or_default(), checker, host);
+        let hosts = match self.named_hosts() {
+            Some(hosts) => Some(hosts),
+            None => each("hosts", self.hosts.as_deref().unwrap_or_default(), checker, host),
+        };
         let method = |checker: &mut Checker<'_>, key: &str, text: &str| {
             checker.parsed(key, text, "a method in capitals, such as GET", parse_method)
         };
@@ -206,6 +217,26 @@ impl WrittenRoute {
             return None;
         }
         Some(RouteRule { uris: uris?, hosts: hosts?, methods: MethodSet::new(methods?), priority })
+    }
+
+    /// The names that clients may name on a route with `{host}`, which alone the route matches.
+    fn named_hosts(&self) -> Option<Vec<HostPattern>> {
+        let hosts = self.backend.api_gateway.as_ref()?.hosts.as_ref()?;
+        let hosts = hosts.iter().filter_map(|text| TargetHost::parse(text)).map(|host| host.name);
+        let hosts: BTreeSet<_> = hosts.collect();
+        Some(hosts.into_iter().collect())
+    }
+
+    /// Reports keys of a route with `{host}` that contradict it.
+    fn check_beside_named_hosts(&self, rule: &RouteRule, checker: &mut Checker<'_>) {
+        if rule.uris.iter().any(|uri| uri.names().any(|name| name == RESERVED)) {
+            let key = if self.uri.is_some() { "uri" } else { "uris" };
+            let problem = "`{host}` is the host that the client names";
+            checker.at(key).report(problem, "another name of the path parameter");
+        }
+        if self.hosts.is_some() {
+            checker.at("hosts").report("conflicts with `api_gateway.hosts`", "one of the two");
+        }
     }
 
     /// The handling of the literal prefix of the route's paths.

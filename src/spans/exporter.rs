@@ -308,6 +308,7 @@ mod tests {
             proxy: None,
             connect_timeout: Duration::from_mins(1),
             keepalive,
+            listed: None,
         };
         Exporter::start(&settings, Arc::new(endpoint), Arc::clone(metrics)).unwrap()
     }

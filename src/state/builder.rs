@@ -209,6 +209,7 @@ impl SnapshotBuilder {
             Some(scope) => Some(self.signing(settings, scope, endpoint).map_err(failed)?),
             None => None,
         };
+        let is_named = settings.backend.section().target_hosts().is_some();
         let limit = *body_timeout;
         let id = settings.id.as_str().into();
         Ok(Arc::new(Route {
@@ -220,7 +221,11 @@ impl SnapshotBuilder {
             request_timeout: upstream.request_timeout,
             admission: settings.max_in_flight.map(Admission::new),
             retries: Retries::new(upstream.retry),
-            circuit_breaker: upstream.circuit_breaker.map(|settings| self.breakers.get(endpoint, settings)),
+            circuit_breaker: upstream
+                .circuit_breaker
+                .filter(|_| !is_named)
+                .map(|settings| self.breakers.get(endpoint, settings)),
+            host_routes: is_named.then(Box::default),
             backend,
         }))
     }
@@ -267,5 +272,6 @@ pub fn collector(settings: &Otlp, tls: &mut Configurations) -> Result<Endpoint, 
         proxy: proxy.proxy().cloned(),
         connect_timeout: *timeout,
         keepalive: COLLECTOR_KEEPALIVE,
+        listed: None,
     })
 }

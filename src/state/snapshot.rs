@@ -1,18 +1,25 @@
 //! An immutable snapshot of everything that requests need, built from the settings by `builder.rs`. A request
 //! keeps the snapshot that it started with, also when `reload.rs` replaces it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crate::{
     backend::Backend,
     client::ConnectionLimit,
     message::inbound::BodyLimits,
     metrics::{Metrics, RouteMetrics},
-    resilience::{admission::Admission, circuit_breaker::CircuitBreaker, retry::Retries},
+    resilience::{
+        admission::Admission,
+        circuit_breaker::{CircuitBreaker, CircuitState},
+        retry::Retries,
+    },
     routing::RouteTable,
     settings::{Limits, RouteSettings, Shutdown, Tracing, effective},
     spans::Exporter,
-    state::{inspector::Inspection, open_files::Capacity, signing::Signing},
+    state::{host_routes::HostRoutes, inspector::Inspection, open_files::Capacity, signing::Signing},
 };
 
 #[derive(Debug)]
@@ -60,6 +67,8 @@ pub struct Route {
     /// None on a route without retries.
     pub retries: Option<Retries>,
     pub circuit_breaker: Option<Arc<CircuitBreaker>>,
+    /// The routes of the hosts that clients name; `None` on a route with its own host.
+    pub host_routes: Option<Box<HostRoutes>>,
 }
 
 impl Snapshot {
@@ -84,6 +93,14 @@ impl Snapshot {
 }
 
 impl Route {
+    /// The state of the circuit breaker, the worst of several hosts; `None` without one.
+    pub fn circuit_state(&self, now: Instant) -> Option<CircuitState> {
+        match &self.host_routes {
+            Some(hosts) => hosts.circuit_state(now),
+            None => self.circuit_breaker.as_ref().map(|breaker| breaker.state(now)),
+        }
+    }
+
     /// The limits of a request's body.
     pub fn body_limits(&self) -> BodyLimits {
         self.backend.target().body_limits(self.body_timeout)

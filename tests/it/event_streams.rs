@@ -58,6 +58,7 @@ fn with_client(upstream: &Upstream, test: impl AsyncFnOnce(&Caller)) {
         proxy: None,
         connect_timeout: PATIENCE,
         keepalive: KeepAlive { enabled: true, pool: 5, timeout: Duration::from_hours(1) },
+        listed: None,
     };
     actix_rt::System::new().block_on(async {
         test(&Caller {

@@ -50,6 +50,7 @@ mod listeners;
 mod local_functions;
 mod log_levels;
 mod metrics;
+mod named_hosts;
 mod open_files;
 mod own_certificates;
 mod path_templates;

@@ -58,9 +58,11 @@ impl Endpoints {
         let mut tls = Configurations::default();
         for route in settings.routes.iter().filter(|route| route.enabled) {
             let id = Some(route.id.as_str());
-            let built = backend::build(&route.backend, &mut tls).map_err(|error| error.to_string());
-            let called = built.map(|backend| Some(Endpoint::clone(&backend.target().endpoint)));
-            endpoints.add(Purpose::Calls, called, id);
+            for known in route.backend.with_known_hosts() {
+                let built = backend::build(&known, &mut tls).map_err(|error| error.to_string());
+                let called = built.map(|backend| Some(Endpoint::clone(&backend.target().endpoint)));
+                endpoints.add(Purpose::Calls, called, id);
+            }
             if let Some(source) = route.backend.source() {
                 endpoints.add(Purpose::Keys, key_endpoint(source, &mut tls).await, id);
             }

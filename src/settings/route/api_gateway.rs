@@ -16,6 +16,7 @@ use super::{
     proxy_rule::ProxyRule,
     service::{self, PayloadSigning},
     session_name,
+    target_hosts::{BY_HOST, HostChoice},
     upstream::{BackendConnection, SCOPE_WORD, Scheme, UpstreamSettings, WrittenUpstream},
 };
 use crate::{
@@ -23,7 +24,7 @@ use crate::{
         process::limits::Limits,
         source::{
             check::Checker,
-            declaration::{KEY_ID, Key, Standard},
+            declaration::{KEY_ID, Key, Kind, Standard},
             key_type::{DAY, KeyType as _, Proof},
         },
     },
@@ -38,6 +39,14 @@ use crate::{
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3);
 /// A URL of an API or a Function URL. The scheme may be in upper case.
 const FUNCTION_URI: &str = r"^[hH][tT][tT][pP][sS]?://[^@/?#*\s]+([/?][^#*\s]*)?$";
+/// A name or a wildcard, and a port; no address.
+const TARGET_HOST: Kind = Kind::PatternBut(
+    concat!(
+        r"^(\*\.)?([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)*",
+        r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?(:[0-9]{1,5})?$"
+    ),
+    r"(^|\.)[0-9]+(:[0-9]*)?$|:0+$",
+);
 
 section! {
     /// How a route calls an API Gateway endpoint or Function URL, checked.
@@ -54,12 +63,18 @@ section! {
         upstream: Arc<UpstreamSettings>,
         /// The maximum size of a request body in bytes.
         max_req_body_size: OrNone<u64>,
+        /// The choice of the host: by the settings, or by the client.
+        host_choice: HostChoice,
     }
 
     /// URL of the endpoint: scheme, host, stage, path and optionally a query. The rest of the request's path,
     /// which the `*` or `{proxy+}` of `uri` matched, is appended. `{name}` in path or query is replaced by
-    /// that path parameter.
+    /// that path parameter. `https://{host}` calls the host that the client names, see "Hosts that clients
+    /// name".
     function_uri: String, pattern(FUNCTION_URI), secret_query() => |gateway| gateway.function_uri.to_string();
+    /// The hosts that a client may name on a route with `function_uri: https://{host}`: names, or `*.` and a
+    /// name for all names below it, with a port if it is not 443.
+    hosts: Vec<String>, kind(Kind::List(&TARGET_HOST)) => ApiGatewaySettings::hosts;
     /// Credentials that are sent to AWS: `apikey`, `iam` or both.
     authorization: WrittenAuthorization => |gateway| &gateway.authorization;
     /// Handling of `x-api-key`, `Authorization` and SigV4 headers that a client sends on a route with
@@ -185,13 +200,18 @@ impl WrittenApiGateway {
         limits: &Limits,
         checker: &mut Checker<'_>,
     ) -> Option<ApiGatewaySettings> {
-        let function_uri = match &self.function_uri {
-            Some(text) => checker.parsed("function_uri", text, FunctionUri::EXPECTED, FunctionUri::parse),
+        let mut function_uri = match &self.function_uri {
+            Some(text) => {
+                let parse = FunctionUri::parse_with_named_host;
+                checker.parsed("function_uri", text, FunctionUri::EXPECTED, parse)
+            }
             None => {
                 checker.at("function_uri").report("missing", FunctionUri::EXPECTED);
                 None
             }
         };
+        let host_choice = self.host_choice(function_uri.as_mut(), checker);
+        let by_host = function_uri.as_ref().is_some_and(FunctionUri::has_named_host);
         let own = BackendConnection {
             timeout: DEFAULT_TIMEOUT,
             scheme: function_uri.as_ref().map(|uri| uri.scheme),
@@ -210,19 +230,22 @@ impl WrittenApiGateway {
             Some(written) => {
                 let rule = &upstream.proxy_rule;
                 let is_exposed = function_uri.as_ref().is_some_and(|uri| is_exposed(uri, &upstream.connect));
-                written.check(rule, is_exposed, &mut checker.at("authorization"))
+                written.check(rule, SigningContext { is_exposed, by_host }, &mut checker.at("authorization"))
             }
         };
         self.refuse_two_kinds_of_clients_keys(authorization.as_ref(), checker);
         let streams = authorization.as_ref().is_none_or(Authorization::has_unsigned_payload);
         let max_req_body_size = self.max_req_body_size(streams, limits, checker);
         let settle = self.settled(checker);
-        Some(settle(ApiGatewayParts {
+        let settings = settle(ApiGatewayParts {
             function_uri: function_uri?,
             authorization: authorization?,
             upstream: Arc::new(upstream),
             max_req_body_size,
-        }))
+            host_choice: host_choice?,
+        });
+        settings.check_hosts(checker);
+        Some(settings)
     }
 
     /// Reports `pass`, by which a client signs itself or the route does, beside keys of the caller.
@@ -258,6 +281,15 @@ impl WrittenApiGateway {
     }
 }
 
+/// The circumstances of a route's signatures.
+#[derive(Debug, Clone, Copy)]
+struct SigningContext {
+    /// Others could read and change the requests on their way.
+    is_exposed: bool,
+    /// The client names the host, whose name decides about region and service.
+    by_host: bool,
+}
+
 /// True if requests leave this machine without TLS.
 fn is_exposed(uri: &FunctionUri, connect: &Connect) -> bool {
     let HostPort(connected, _) = connect.place(&uri.host, uri.port);
@@ -268,7 +300,7 @@ impl WrittenAuthorization {
     fn check(
         mut self,
         proxy: &ProxyRule,
-        is_exposed: bool,
+        context: SigningContext,
         checker: &mut Checker<'_>,
     ) -> Option<Authorization> {
         let is_empty = self.apikey.is_none()
@@ -284,25 +316,32 @@ impl WrittenAuthorization {
         if !is_valid_key {
             checker.at("apikey").report("empty or not valid in a header", "the API key, visible ASCII");
         }
-        let iam = self.iam.take().map(|written| written.check(proxy, is_exposed, &mut checker.at("iam")));
+        let iam = self.iam.take().map(|written| written.check(proxy, context, &mut checker.at("iam")));
         let is_valid = !is_empty && is_valid_key && iam.as_ref().is_none_or(Option::is_some);
         is_valid.then(|| self.settled(checker)(AuthorizationParts { apikey, iam: iam.flatten() }))
     }
 }
 
 impl WrittenIam {
-    fn check(mut self, proxy: &ProxyRule, is_exposed: bool, checker: &mut Checker<'_>) -> Option<Iam> {
+    fn check(mut self, proxy: &ProxyRule, context: SigningContext, checker: &mut Checker<'_>) -> Option<Iam> {
         let expected = "lower-case letters, digits and `-`";
         let mut word = |key: &Key, written: Option<String>| {
+            if context.by_host && written.is_none() {
+                return Some(BY_HOST.to_owned());
+            }
             let text = written.unwrap_or_else(|| String::standard(key));
             checker.parsed(key.name, &text, expected, |text| is_scope_word(text).then(|| text.to_owned()))
         };
-        let region = word(declared!(WrittenIam, "aws_region"), self.aws_region.take());
+        let region_key = declared!(WrittenIam, "aws_region");
+        let region = word(region_key, self.aws_region.take());
         let service = word(declared!(WrittenIam, "service"), self.service.take());
         let payload = checker.checked(declared!(WrittenIam, "payload"), self.payload.take());
         let payload = service.as_deref().map(|service| {
+            if service == BY_HOST {
+                return payload.unwrap_or(PayloadSigning::Signed);
+            }
             service::check(service, checker);
-            PayloadSigning::check(payload, service, is_exposed, checker)
+            PayloadSigning::check(payload, service, context.is_exposed, checker)
         });
         let region = region?;
         let secret_name =
@@ -310,7 +349,7 @@ impl WrittenIam {
         let own = SectionCredentials {
             key: self.accesskey.take().map(|Proof(key)| key),
             secret: self.secret(checker),
-            region: region.clone(),
+            region: if region == BY_HOST { String::standard(region_key) } else { region.clone() },
             variant: EndpointVariant::of(None, None, checker),
             proxy: proxy.for_keys(),
         };

@@ -15,7 +15,7 @@ use super::{api_gateway::WrittenApiGateway, lambda::WrittenLambda, shared_parts:
 use crate::{
     settings::{
         ApiGatewaySettings, CallerKeys, CredentialSettings, EndpointVariant, LambdaSettings, Scheme,
-        UpstreamSettings, process::limits::Limits, source::check::Checker,
+        TargetHosts, UpstreamSettings, process::limits::Limits, source::check::Checker,
     },
     text::units::OrNone,
 };
@@ -141,6 +141,16 @@ pub trait BackendSection {
 
     /// The kinds of credentials that are sent, as in the settings: `apikey`, `iam`.
     fn authorization_kinds(&self) -> Vec<&'static str>;
+
+    /// The hosts that clients may name; `None` if the settings name the host.
+    fn target_hosts(&self) -> Option<&TargetHosts> {
+        None
+    }
+
+    /// The entry of `hosts` for the host that a client has named, with its port.
+    fn named_by_client(&self) -> Option<&str> {
+        None
+    }
 
     /// The path parameters of the route's `uri` that it needs.
     fn path_parameters(&self) -> Vec<&str> {

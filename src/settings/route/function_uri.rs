@@ -6,6 +6,7 @@ use actix_http::{Uri, header::HeaderValue, uri::Authority};
 use rustls_pki_types::ServerName;
 
 use super::{
+    target_hosts::BY_HOST,
     upstream::{Scheme, host_header},
     uri_template::UriTemplate,
 };
@@ -64,6 +65,32 @@ impl FunctionUri {
             if port == scheme.default_port() { host.to_owned() } else { format!("{host}:{port}") };
         HeaderValue::from_str(&authority).ok()?;
         Some(Self { scheme, host: bare.to_owned(), port, authority, path: UriTemplate::parse(path)?, query })
+    }
+
+    /// Parses a URL whose host may be `{host}`, which the client names.
+    pub(in crate::settings) fn parse_with_named_host(text: &str) -> Option<Self> {
+        let rest = text.split_at_checked("https://".len());
+        let rest = rest.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("https://"));
+        let Some(rest) = rest.and_then(|(_, rest)| rest.strip_prefix(BY_HOST)) else {
+            return Self::parse(text);
+        };
+        if !rest.is_empty() && !rest.starts_with(['/', '?']) {
+            return None;
+        }
+        let uri = Self::parse(&format!("https://host.invalid{rest}"))?;
+        Some(Self { host: BY_HOST.to_owned(), authority: BY_HOST.to_owned(), ..uri })
+    }
+
+    /// True if the client names the host.
+    pub fn has_named_host(&self) -> bool {
+        self.authority == BY_HOST
+    }
+
+    /// Sets the host that a client has named.
+    pub(super) fn set_server(&mut self, host: String, port: u16) {
+        self.authority =
+            if port == self.scheme.default_port() { host.clone() } else { format!("{host}:{port}") };
+        (self.host, self.port) = (host, port);
     }
 
     /// The names of the path parameters in it.

@@ -8,6 +8,7 @@ use crate::{
         route::{
             backend::{BackendSection, UpstreamServer},
             shared_parts::SharedParts,
+            target_hosts::{HostChoice, TargetHosts},
         },
         service,
         source::{secrecy::Secrecy, shown::Show as _},
@@ -51,6 +52,20 @@ impl BackendSection for ApiGatewaySettings {
         key.into_iter().chain(self.authorization.iam.as_ref().map(|_| "iam")).collect()
     }
 
+    fn target_hosts(&self) -> Option<&TargetHosts> {
+        match &self.host_choice {
+            HostChoice::OfClient(hosts) => Some(hosts),
+            HostChoice::Fixed | HostChoice::Named(_) => None,
+        }
+    }
+
+    fn named_by_client(&self) -> Option<&str> {
+        match &self.host_choice {
+            HostChoice::Named(pattern) => Some(pattern),
+            HostChoice::Fixed | HostChoice::OfClient(_) => None,
+        }
+    }
+
     fn path_parameters(&self) -> Vec<&str> {
         self.function_uri.parameters().collect()
     }
@@ -84,10 +99,15 @@ impl BackendSection for ApiGatewaySettings {
 
     fn written_host(&self, variant: EndpointVariant) -> Option<(&'static str, &str)> {
         let host = &self.function_uri.host;
-        (variant.fips && host.contains(".execute-api.")).then_some(("function_uri", host))
+        (self.target_hosts().is_none() && variant.fips && host.contains(".execute-api."))
+            .then_some(("function_uri", host))
     }
 
     fn warnings(&self, id: &str) -> Vec<String> {
+        if let Some(hosts) = self.target_hosts() {
+            let named = hosts.names().filter_map(|name| self.for_host(hosts, &name).ok());
+            return named.flat_map(|settings| settings.warnings(id)).collect();
+        }
         let Some(iam) = &self.authorization.iam else { return Vec::new() };
         let doubts = service::doubts(&self.function_uri.host, &iam.region, &iam.service);
         doubts.into_iter().map(|doubt| format!("route {id}: {doubt}")).collect()
