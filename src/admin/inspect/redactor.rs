@@ -118,7 +118,7 @@ impl<'a> Redactor<'a> {
 
     /// A text without the secrets.
     pub fn text(&self, text: &str) -> String {
-        without_presigned(self.secrets.left_out_of(text, false))
+        without_presigned(&self.secrets.left_out_of(text, false))
     }
 
     /// Names and values of headers, sorted by name.
@@ -184,12 +184,12 @@ impl<'a> Redactor<'a> {
     fn cut_text(&self, text: &str, is_cut: bool) -> String {
         // AWS repeats what it received, the session token included; the signature has it redacted
         let text = if explanation::is_in(text.as_bytes()) { explanation::split(text).0 } else { text };
-        without_presigned(self.secrets.left_out_of(text, is_cut))
+        without_presigned(&self.secrets.left_out_of(text, is_cut))
     }
 }
 
 /// The text without the values of arguments that presign a request, as in the URL that a function returns.
-fn without_presigned(text: String) -> String {
+fn without_presigned(text: &str) -> String {
     let lower = text.to_ascii_lowercase();
     let names = PRESIGNED.iter().flat_map(|name| lower.match_indices(name));
     let mut ends: Vec<usize> = names.map(|(at, name)| at + name.len()).collect();
