@@ -226,28 +226,7 @@ fn texts(key: &Declared) -> Vec<String> {
         }
         "upstream_url" => vec!["aws-lambda://us-east-1/f", "http://a"],
         "endpoint" => vec!["http://c:4318", "HTTPS://c/p", "c:4318", "http://c?q=1", "http://u:p@c"],
-        "trust_anchor_arn" => vec![
-            "arn:aws:rolesanywhere:us-east-1:123456789012:trust-anchor/1-a",
-            "arn:aws-cn:rolesanywhere:us-east-1:123456789012:trust-anchor/1",
-            "arn:awsx:rolesanywhere:us-east-1:123456789012:trust-anchor/1",
-            "arn:aws-:rolesanywhere:us-east-1:123456789012:trust-anchor/1",
-            "arn:aws:rolesanywhere:us-east-1:12345678901:trust-anchor/1",
-            "arn:aws:rolesanywhere:us-east-1:123456789012:trust-anchor/",
-            "arn:aws:rolesanywhere:us-east-1:123456789012:profile/1",
-        ],
-        "profile_arn" => vec![
-            "arn:aws:rolesanywhere:us-east-1:123456789012:profile/1-a",
-            "arn:aws:rolesanywhere::123456789012:profile/1-a",
-            "arn:aws:rolesanywhere:us-east-1:123456789012:profile/a/b",
-        ],
-        "role_arn" | "assume_role_arn" | "aws_assume_role_arn" => {
-            vec![
-                "arn:aws:iam::123456789012:role/r",
-                "arn:aws-cn:iam::123456789012:role/a/b",
-                "arn:aws:iam::1:role/r",
-                "r",
-            ]
-        }
+        name if name.ends_with("_arn") => arns(name),
         "http" | "address" if key.file == File::Default => {
             vec![
                 "127.0.0.1:1",
@@ -288,6 +267,31 @@ fn texts(key: &Declared) -> Vec<String> {
     };
     texts.extend(words(key));
     texts.into_iter().map(str::to_owned).collect()
+}
+
+fn arns(name: &str) -> Vec<&'static str> {
+    match name {
+        "trust_anchor_arn" => vec![
+            "arn:aws:rolesanywhere:us-east-1:123456789012:trust-anchor/1-a",
+            "arn:aws-cn:rolesanywhere:us-east-1:123456789012:trust-anchor/1",
+            "arn:awsx:rolesanywhere:us-east-1:123456789012:trust-anchor/1",
+            "arn:aws-:rolesanywhere:us-east-1:123456789012:trust-anchor/1",
+            "arn:aws:rolesanywhere:us-east-1:12345678901:trust-anchor/1",
+            "arn:aws:rolesanywhere:us-east-1:123456789012:trust-anchor/",
+            "arn:aws:rolesanywhere:us-east-1:123456789012:profile/1",
+        ],
+        "profile_arn" => vec![
+            "arn:aws:rolesanywhere:us-east-1:123456789012:profile/1-a",
+            "arn:aws:rolesanywhere::123456789012:profile/1-a",
+            "arn:aws:rolesanywhere:us-east-1:123456789012:profile/a/b",
+        ],
+        _ => vec![
+            "arn:aws:iam::123456789012:role/r",
+            "arn:aws-cn:iam::123456789012:role/a/b",
+            "arn:aws:iam::1:role/r",
+            "r",
+        ],
+    }
 }
 
 /// Words of an enumeration.
