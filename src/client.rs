@@ -191,34 +191,34 @@ impl Client {
         pool
     }
 
-    fn find_or_create_pool(&self, endpoint: &Arc<Endpoint>) -> Rc<Pool> {
+    /// Drops the pool of a host named by a client that has been idle for longest, if there are too many.
+    fn make_room(&self) {
         let mut pools = self.pools.borrow_mut();
-        if let Some(pool) = pools.get(endpoint) {
+        let named = || pools.iter().filter(|(endpoint, _)| endpoint.listed.is_some());
+        if named().count() < MAX_NAMED_HOSTS {
+            return;
+        }
+        let idle = named().filter_map(|(endpoint, pool)| Some((pool.oldest()?, endpoint)));
+        let oldest = idle.min_by_key(|(since, _)| *since).map(|(_, endpoint)| Arc::clone(endpoint));
+        if let Some(pool) = oldest.and_then(|endpoint| pools.remove(&endpoint)) {
+            pool.close_idle();
+        }
+    }
+
+    fn find_or_create_pool(&self, endpoint: &Arc<Endpoint>) -> Rc<Pool> {
+        if let Some(pool) = self.pools.borrow().get(endpoint) {
             return Rc::clone(pool);
         }
+        if endpoint.listed.is_some() {
+            self.make_room();
+        }
+        let mut pools = self.pools.borrow_mut();
         // a new endpoint is rare and may follow a reload that removed another one
         pools.retain(|_, pool| Rc::strong_count(pool) > 1 || !pool.is_empty());
-        if endpoint.listed.is_some() {
-            make_room(&mut pools);
-        }
         let metrics = self.metrics.endpoint(&endpoint.label());
         let pool = Pool::new(Arc::clone(endpoint), metrics, Arc::clone(&self.limit));
         pools.insert(Arc::clone(endpoint), Rc::clone(&pool));
         pool
-    }
-}
-
-/// Drops the pool of a host named by a client that has been idle for longest, if there are too many.
-fn make_room(pools: &mut HashMap<Arc<Endpoint>, Rc<Pool>>) {
-    let named = || pools.iter().filter(|(endpoint, _)| endpoint.listed.is_some());
-    if named().count() < MAX_NAMED_HOSTS {
-        return;
-    }
-    let idle = named().filter_map(|(endpoint, pool)| Some((pool.oldest()?, endpoint)));
-    if let Some(endpoint) = idle.min_by_key(|(since, _)| *since).map(|(_, endpoint)| Arc::clone(endpoint))
-        && let Some(pool) = pools.remove(&endpoint)
-    {
-        pool.close_idle();
     }
 }
 

@@ -20,7 +20,7 @@ use self::{
     outgoing::Outgoing,
 };
 use crate::{
-    backend,
+    backend::{self, Backend},
     message::{
         body_pool::BodyMemory,
         client_address::ClientAddress,
@@ -157,8 +157,7 @@ async fn outgoing(
     let (tracing, port) = (&settings.tracing, settings.listen.http.port());
     let named = host_routes::settings_for(matched.route, proxy::authority(&request))?.map(Arc::new);
     let route = named.as_ref().unwrap_or(matched.route);
-    let backend = backend::build(&route.backend, &mut Configurations::default())
-        .map_err(|error| ProxyError::new(ErrorKind::UpstreamTls, error.to_string()))?;
+    let backend = build(route)?;
     let client_headers = request.headers().clone();
     let caller = match route.backend.section().caller_keys() {
         CallerKeys::Off => None,
@@ -204,6 +203,11 @@ async fn outgoing(
     );
     let outgoing = Outgoing::of(route, &*backend, outbound, caller.as_deref(), body, date).await?;
     Ok(Outgoing { left_out, varies: backend.varies(&varying), ..outgoing }.redacted(&hidden))
+}
+
+fn build(route: &RouteSettings) -> Result<Arc<dyn Backend>, ProxyError> {
+    backend::build(&route.backend, &mut Configurations::default())
+        .map_err(|error| ProxyError::new(ErrorKind::UpstreamTls, error.to_string()))
 }
 
 /// The headers whose value differs with each process (its name in `Via`) or request (its id and span).

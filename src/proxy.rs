@@ -166,14 +166,8 @@ async fn forward(
 ) -> Result<RoutedReply, ProxyError> {
     let RouteMatch { route, path } = choose(&request, &snapshot.routes, &snapshot.limits, &worker.via)?;
     record.set_route(route, &path);
-    let named;
-    let route = match &route.host_routes {
-        None => route,
-        Some(hosts) => {
-            named = hosts.get(route, authority(&request))?;
-            &named
-        }
-    };
+    let named = route.host_routes.as_ref().map(|hosts| hosts.get(route, authority(&request))).transpose()?;
+    let route = named.as_ref().unwrap_or(route);
     fault_points::pass("request");
     let caller = match &route.signing {
         Some(Signing { caller_keys: Some(_), credentials, .. }) => {
