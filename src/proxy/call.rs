@@ -25,6 +25,7 @@ use crate::{
         header_map_pool as header_maps,
         inbound::RequestBody,
         outbound::{OutboundRequest, Signature},
+        request_body::StreamProgress,
     },
     resilience::{
         circuit_breaker::CallGuard,
@@ -185,15 +186,11 @@ impl UpstreamCall<'_> {
             let sending = self.client.send(endpoint, timeouts, outbound, signing_headers, &mut connection);
             self.deadline.run_within(pin!(sending)).await
         };
-        let is_late = |error: &ProxyError| error.kind == ErrorKind::UpstreamTimeout;
         if let Some(progress) = progress {
             if length.is_none() {
                 record.on_body_received(progress.received.get());
             }
-            if result.as_ref().is_err_and(is_late) && progress.waits_for_client.get() {
-                // the client was too slow with its body
-                result = Err(ErrorKind::RequestTimeout.into());
-            }
+            result = result.map_err(|error| timeout_of_the_client(error, &progress));
         }
         let mut clock_was_wrong = false;
         match &result {
@@ -280,4 +277,10 @@ fn reason(result: &Result<UpstreamReply, ProxyError>) -> String {
         }
         Err(error) => error.to_string(),
     }
+}
+
+/// The error for a client that was too slow with its body, in place of one for a slow upstream.
+fn timeout_of_the_client(error: ProxyError, progress: &StreamProgress) -> ProxyError {
+    let is_late = error.kind == ErrorKind::UpstreamTimeout;
+    if is_late && progress.waits_for_client.get() { ErrorKind::RequestTimeout.into() } else { error }
 }
