@@ -17,7 +17,32 @@ fn app() -> App {
         function_name: f\n  aws_key: hushkeyid\n  aws_secret: hush-secret\n  \
         aws_session_token: hush-token\n  client_context: '{\"key\":\"hush-context\"}'\n  \
         tenant_id: hush-tenant\n  timeout: 1h\n  circuit_breaker: {}";
+    let identity = tls::Authority::new("effective").client("pod");
+    let (certificate, key) = (tls::file(identity.certificate()), tls::file(&identity.key()));
+    let anywhere = format!(
+        "roles_anywhere:\n  trust_anchor_arn: arn:aws:rolesanywhere:us-east-1:123456789012:trust-anchor/t\n  \
+         profile_arn: arn:aws:rolesanywhere:us-east-1:123456789012:profile/p\n  \
+         role_arn: arn:aws:iam::123456789012:role/r\n  certificate: {}\n  key: {}\n",
+        certificate.path().display(),
+        key.path().display()
+    );
     App::with("")
+        .route(
+            "anywhere",
+            &format!(
+                "enabled: false\nuri: /anywhere\napi_gateway:\n  function_uri: https://a.example/\n  \
+                 authorization:\n    iam:\n      aws_region: us-east-1\n      {}\n",
+                anywhere.replace('\n', "\n      ")
+            ),
+        )
+        .route(
+            "function",
+            &format!(
+                "enabled: false\nuri: /function\nlambda:\n  function_name: f\n  aws_region: us-east-1\n  \
+                 aws_{}\n",
+                anywhere.replace('\n', "\n  ")
+            ),
+        )
         .gateway("api", "/api/*", "http://127.0.0.1:1/prod?key=hush-query", &gateway)
         .route("merged", &format!("uri: /merged\nlambda:\n  {keys}\n  body: {{ key: hush-body }}\n"))
         .route(
@@ -114,8 +139,8 @@ fn every_key_of_the_reference_is_in_the_section_that_has_it() {
     // each of the three kinds of events has its own keys
     for (heading, section, ids) in [
         ("## Route keys", "", &["api", "merged", "event", "parts"][..]),
-        ("## `api_gateway`", "/api_gateway", &["api"]),
-        ("## `lambda`", "/lambda", &["merged", "event", "parts"]),
+        ("## `api_gateway`", "/api_gateway", &["api", "anywhere"]),
+        ("## `lambda`", "/lambda", &["merged", "event", "parts", "function"]),
     ] {
         let sections: Vec<_> = routes
             .as_array()

@@ -62,7 +62,12 @@ pub fn request_target(
 /// `function_uri` names the parameter that holds it. Escapes stay as the client sent them.
 fn push_path(uri: &FunctionUri, inbound: &InboundRequest, text: &mut String) -> Result<(), ProxyError> {
     let path = inbound.uri.path();
-    push_filled(uri, inbound, text).map_err(ErrorKind::InvalidPath)?;
+    let has_parameters = uri.path.names().next().is_some();
+    if has_parameters {
+        push_filled(uri, inbound, text).map_err(ErrorKind::InvalidPath)?;
+    } else {
+        text.push_str(uri.path.as_str());
+    }
     if let Some(prefix) = inbound.path.replaced_prefix() {
         text.truncate(text.trim_end_matches('/').len());
         text.push_str(prefix);
@@ -70,7 +75,8 @@ fn push_path(uri: &FunctionUri, inbound: &InboundRequest, text: &mut String) -> 
             text.push('/');
         }
     }
-    let is_named = || uri.path.names().any(|name| Some(name) == inbound.path.name_of_rest());
+    let is_named =
+        || has_parameters && uri.path.names().any(|name| Some(name) == inbound.path.name_of_rest());
     if let Some(rest) = inbound.path.rest(path).filter(|_| !is_named()) {
         check_remainder(rest).map_err(ErrorKind::InvalidPath)?;
         if !text.ends_with('/') {
