@@ -166,13 +166,13 @@ impl Backend for ApiGateway {
     }
 
     fn request(&self, mut inbound: InboundRequest) -> Result<OutboundRequest, ProxyError> {
-        let mut headers = std::mem::take(&mut inbound.headers);
-        let signature = self.signature(&headers);
+        let headers = &mut inbound.headers;
+        let signature = self.signature(headers);
         // a target that the client has signed is forwarded byte for byte
         let rules = self.rules.filter(|_| signature == Signature::Ours);
-        let payload = rules.map(|rules| self.signed_payload(rules, &headers)).transpose()?;
+        let payload = rules.map(|rules| self.signed_payload(rules, headers)).transpose()?;
         let payload = payload.unwrap_or_default();
-        self.authorize(&mut headers);
+        self.authorize(headers);
         if payload == SignedPayload::UnsignedTrailer {
             headers.insert(CONTENT_SHA256, HeaderValue::from_static(UNSIGNED_TRAILER));
         } else if rules.is_some_and(|rules| rules.is_object_store) {
@@ -180,8 +180,8 @@ impl Backend for ApiGateway {
         }
         let path_form = rules.map(|rules| rules.path);
         let path_and_query = request_target(&self.settings.function_uri, &inbound, path_form)?;
+        let InboundRequest { method, mut headers, body, .. } = inbound;
         headers.insert(header::HOST, self.target.authority.clone());
-        let InboundRequest { method, body, .. } = inbound;
         Ok(OutboundRequest { method, path_and_query, headers, body, signature, payload })
     }
 

@@ -34,8 +34,9 @@ pub fn request_target(
 ) -> Result<String, ProxyError> {
     let own_query = own_query(uri, inbound)?;
     let length = uri.path.as_str().len() + own_query.as_ref().map_or(0, |query| query.len());
-    let mut text = String::with_capacity(length + inbound.uri.path().len() + SPARE);
-    push_path(uri, inbound, &mut text)?;
+    let path = inbound.uri.path();
+    let mut text = String::with_capacity(length + path.len() + SPARE);
+    push_path(uri, inbound, path, &mut text)?;
     if signed_as == Some(CanonicalPath::EncodedOnce) {
         make_strict(&mut text);
     }
@@ -60,8 +61,12 @@ pub fn request_target(
 
 /// The path of `function_uri`, the prefix of `rewrite`, and the rest of the client's path unless
 /// `function_uri` names the parameter that holds it. Escapes stay as the client sent them.
-fn push_path(uri: &FunctionUri, inbound: &InboundRequest, text: &mut String) -> Result<(), ProxyError> {
-    let path = inbound.uri.path();
+fn push_path(
+    uri: &FunctionUri,
+    inbound: &InboundRequest,
+    path: &str,
+    text: &mut String,
+) -> Result<(), ProxyError> {
     let has_parameters = uri.path.names().next().is_some();
     if has_parameters {
         push_filled(uri, inbound, text).map_err(ErrorKind::InvalidPath)?;

@@ -34,6 +34,7 @@ pub fn read<T: for<'de> Deserialize<'de> + Default>(root: &mut Node, mistakes: &
 }
 
 /// [`read`] for a struct that is no section of the settings.
+#[cfg(feature = "dev")]
 pub fn read_undeclared<T: for<'de> Deserialize<'de> + Default>(
     root: &mut Node,
     mistakes: &mut Mistakes,
