@@ -239,38 +239,42 @@ fn refused_signature(
     body: &str,
     call: &RefusedCall,
 ) -> String {
-    if call.caller.api == AwsApi::ObjectStore {
-        return refused_by_object_store(reason, reply, body, call);
-    }
-    let text = message(body).map_or(Cow::Borrowed(body), Cow::Owned);
-    match (&call.signed, explanation(&text)) {
+    let Refusal { message, expected } = match call.caller.api {
+        AwsApi::ObjectStore => Refusal::in_xml(body),
+        AwsApi::Gateway | AwsApi::Lambda => Refusal::in_json(body),
+    };
+    match (&call.signed, expected) {
         (Some(signed_request), Some((canonical, string_to_sign))) => {
-            comparison::sentence(signed_request, canonical, string_to_sign)
+            comparison::sentence(signed_request, &canonical, &string_to_sign)
         }
-        // an incomplete explanation is left out, because it repeats the request
         (Some(signed_request), None) => {
-            sentences::signed(reason, split(&text).0, &reply.headers, signed_request, call.caller)
+            sentences::signed(reason, &message, &reply.headers, signed_request, call.caller)
         }
         (None, _) => sentences::unsigned(reason, call.caller),
     }
 }
 
-/// The same for an error in XML, which has the expected request in elements of its own.
-fn refused_by_object_store(
-    reason: SignatureRefusal,
-    reply: &UpstreamReply,
-    body: &str,
-    call: &RefusedCall,
-) -> String {
-    let element = |name: &str| flat_xml::element(body, name);
-    match (&call.signed, element("CanonicalRequest"), element("StringToSign")) {
-        (Some(signed_request), Some(canonical), Some(string_to_sign)) => {
-            comparison::sentence(signed_request, &canonical, &string_to_sign)
-        }
-        (Some(signed_request), ..) => {
-            let message = element("Message").unwrap_or_default();
-            sentences::signed(reason, &message, &reply.headers, signed_request, call.caller)
-        }
-        (None, ..) => sentences::unsigned(reason, call.caller),
+/// AWS's error for a signature.
+struct Refusal {
+    message: String,
+    /// Canonical request and string to sign that AWS expected.
+    expected: Option<(String, String)>,
+}
+
+impl Refusal {
+    fn in_json(body: &str) -> Self {
+        let text = message(body).map_or(Cow::Borrowed(body), Cow::Owned);
+        let expected = explanation(&text);
+        let expected =
+            expected.map(|(canonical, string_to_sign)| (canonical.to_owned(), string_to_sign.to_owned()));
+        // an incomplete explanation is left out, because it repeats the request
+        Self { message: split(&text).0.to_owned(), expected }
+    }
+
+    /// An error of Amazon S3 has the expected request in elements of its own.
+    fn in_xml(body: &str) -> Self {
+        let element = |name: &str| flat_xml::element(body, name).map(Cow::into_owned);
+        let expected = element("CanonicalRequest").zip(element("StringToSign"));
+        Self { message: element("Message").unwrap_or_default(), expected }
     }
 }

@@ -21,7 +21,7 @@ use crate::{
     metrics::EndpointMetrics,
     settings::HostPort,
     system::{exhausted::FileLimit, tcp_keepalive},
-    text::local_addresses::is_of_this_machine,
+    text::local_addresses::may_reach_this_machine,
     tls::failure::{self, HandshakePeer, TlsFailure},
 };
 
@@ -144,7 +144,7 @@ async fn reach(
     progress.step = DialStep::Connect;
     let addresses: Vec<SocketAddr> = addresses.collect();
     // the connection uses these addresses, so the name cannot resolve to others after the check
-    if let Some(local) = addresses.iter().find(|address| is_guarded && is_of_this_machine(address.ip())) {
+    if let Some(local) = addresses.iter().find(|address| is_guarded && may_reach_this_machine(address.ip())) {
         let why = format!("{} belongs to this machine or its metadata service", local.ip());
         return Err(failed("refusing to connect to", &why).permanent());
     }

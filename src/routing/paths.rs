@@ -163,7 +163,7 @@ impl Branch {
     }
 }
 
-/// Where the segment behind another one begins; `None` behind the last.
+/// The start of the next segment; `None` after the last one.
 fn next_start(segment: &Range<usize>, path: &str) -> Option<usize> {
     Some(segment.end + 1).filter(|start| *start <= path.len())
 }

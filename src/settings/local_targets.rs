@@ -14,6 +14,7 @@ use super::{
         tree::{Content, DEFAULTS, Environment, Node, ROUTES, key_in_file},
     },
 };
+use crate::text::uri_syntax;
 
 /// Takes the place of a text that a reference should have given.
 const PLACEHOLDER: &str = "stand-in";
@@ -171,7 +172,7 @@ impl TreeChanges for LocalTargets {
             without_missing_files(&mut listen);
         }
         if let Some(mut tracing) = root.at("tracing")
-            && tracing.at("otlp").is_some_and(|otlp| !otlp.text("endpoint").is_some_and(is_loopback))
+            && tracing.at("otlp").is_some_and(|otlp| !otlp.text("endpoint").is_some_and(leads_to_loopback))
         {
             tracing.remove_with("otlp", "no spans are exported");
         }
@@ -317,11 +318,11 @@ fn plain(uri: &str) -> String {
 }
 
 /// True for a URL whose host is this machine.
-fn is_loopback(uri: &str) -> bool {
+fn leads_to_loopback(uri: &str) -> bool {
     let authority = uri.split_once("://").map_or("", |(_, rest)| rest.split('/').next().unwrap_or_default());
     let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
     let host = host.trim_matches(['[', ']']);
-    host == "localhost" || host.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback())
+    uri_syntax::is_loopback(host)
 }
 
 /// Replaces each reference to a variable or a file that is not on this machine.

@@ -29,7 +29,7 @@ const MAX_ANSWER: usize = 6_291_556;
 /// "The Init phase is limited to 10 seconds" (Lambda developer guide).
 const LONGEST_INIT: LongestInit = LongestInit(Duration::from_secs(10));
 
-/// How long a process may take until it asks for its first event.
+/// Timeout of a process's initialization: from its start to its first `next` request.
 #[derive(Debug, Clone, Copy)]
 struct LongestInit(Duration);
 

@@ -2,30 +2,32 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// True for loopback, link-local, unspecified, broadcast and multicast addresses, and for those of AWS's
-/// metadata services over IPv6 (`fd00:ec2::/32`: EC2 user guide, "Access instance metadata"; EKS Pod
-/// Identity). IPv6 addresses that contain an IPv4 address count as that one (RFC 4291, 2.5.5; RFC 6052).
+/// True for loopback, link-local and unspecified addresses, and for those of AWS's metadata services over
+/// IPv6 (`fd00:ec2::/32`: EC2 user guide, "Access instance metadata"; EKS Pod Identity). An IPv4-mapped
+/// address counts as IPv4.
 pub fn is_of_this_machine(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(address) => is_local(address),
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.is_loopback() || address.is_link_local() || address.is_unspecified(),
         IpAddr::V6(address) => {
-            let [first, second, ..] = address.segments();
             address.is_loopback()
-                || address.is_unspecified()
-                || address.is_multicast()
                 || address.is_unicast_link_local()
-                || (first, second) == (0xfd00, 0x0ec2)
-                || embedded(address).is_some_and(is_local)
+                || address.is_unspecified()
+                || address.segments()[..2] == [0xfd00, 0x0ec2]
         }
     }
 }
 
-fn is_local(address: Ipv4Addr) -> bool {
-    address.octets()[0] == 0
-        || address.is_loopback()
-        || address.is_link_local()
-        || address.is_broadcast()
-        || address.is_multicast()
+/// True for the addresses of [`is_of_this_machine`], for `0.0.0.0/8`, and for broadcast and multicast
+/// addresses. IPv6 addresses that contain an IPv4 address count as that one (RFC 4291, 2.5.5; RFC 6052).
+pub fn may_reach_this_machine(address: IpAddr) -> bool {
+    let contained = match address {
+        IpAddr::V6(address) => embedded(address),
+        IpAddr::V4(_) => None,
+    };
+    let address = contained.map_or(address, IpAddr::V4);
+    let is_special =
+        matches!(address, IpAddr::V4(address) if address.octets()[0] == 0 || address.is_broadcast());
+    is_special || address.is_multicast() || is_of_this_machine(address)
 }
 
 fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
@@ -43,8 +45,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn loopback_link_local_and_metadata_are_of_this_machine() {
-        let is = |text: &str| is_of_this_machine(text.parse().unwrap());
+    fn loopback_link_local_metadata_and_their_ipv6_forms_may_reach_this_machine() {
+        let is = |text: &str| may_reach_this_machine(text.parse().unwrap());
         for local in [
             "127.0.0.1",
             "127.9.9.9",

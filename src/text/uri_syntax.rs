@@ -7,6 +7,8 @@ use std::{borrow::Cow, net::IpAddr};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 
+use super::local_addresses::is_of_this_machine;
+
 /// Every byte that needs an escape in a segment or a value: all but the unreserved characters of RFC 3986,
 /// 2.3.
 pub const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -222,16 +224,7 @@ pub fn is_on_this_machine(host: &str) -> bool {
     }
     // without the zone of a link-local address
     let address = host.split('%').next().unwrap_or_default();
-    address.parse::<IpAddr>().is_ok_and(|address| match address.to_canonical() {
-        IpAddr::V4(address) => address.is_loopback() || address.is_link_local() || address.is_unspecified(),
-        // fd00:ec2::254 and fd00:ec2::23
-        IpAddr::V6(address) => {
-            address.is_loopback()
-                || address.is_unicast_link_local()
-                || address.is_unspecified()
-                || address.segments()[..2] == [0xfd00, 0x0ec2]
-        }
-    })
+    address.parse().is_ok_and(is_of_this_machine)
 }
 
 /// The byte of the escape at the start of a text, and the rest of the text.

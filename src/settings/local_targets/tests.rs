@@ -136,6 +136,6 @@ fn a_loopback_collector_stays() {
         ("http://localhost.example", false),
         ("$env://X", false),
     ] {
-        assert_eq!(is_loopback(uri), expected, "{uri}");
+        assert_eq!(leads_to_loopback(uri), expected, "{uri}");
     }
 }
