@@ -118,13 +118,7 @@ impl Record {
     }
 
     /// Records the request for the inspector.
-    pub fn inspect(
-        &mut self,
-        inspection: &Inspection,
-        request: &Request,
-        link: ClientLink,
-        generation: u64,
-    ) {
+    pub fn inspect(&mut self, inspection: &Inspection, request: &Request, link: ClientLink, generation: u64) {
         let mut observers = Observers::with_copy();
         if let Some(copy) = &mut observers.copy {
             copy.begin(inspection, self, request, link, generation);

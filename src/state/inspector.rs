@@ -18,6 +18,7 @@ use std::{
 
 use tokio::sync::broadcast;
 
+use self::recording::BODIES;
 pub use self::{
     recording::{Body, Part, RecordedAttempt, RecordedRequest},
     request::{
@@ -25,12 +26,13 @@ pub use self::{
         RequestEnd, Secret, SignatureInput, Step,
     },
 };
-use self::recording::BODIES;
 use crate::settings::{Hidden, InspectSettings};
 
 /// Bytes of heads and texts of one request that the memory is planned for; a request with more takes the
 /// place of several.
 const HEADS: usize = 16 << 10;
+/// Records that are allocated at the start.
+const MAX_SPARE: usize = 256;
 /// Requests that a slow follower of the page may be behind.
 const MAX_BEHIND: usize = 64;
 
@@ -54,6 +56,9 @@ pub struct Inspector {
 struct Kept {
     /// The oldest first.
     requests: VecDeque<Arc<RecordedRequest>>,
+    /// Records that no request has had yet. They are allocated at the start, so that they do not lie between
+    /// the short-lived allocations of the workers, which would then take more instructions.
+    spare: Vec<Arc<RecordedRequest>>,
     bytes: usize,
     /// The number of the newest.
     last: u64,
@@ -71,11 +76,12 @@ impl Inspector {
     pub fn new(settings: &InspectSettings) -> Self {
         let keep = usize::try_from(settings.keep).unwrap_or(usize::MAX);
         let body_limit = usize::try_from(settings.bodies).unwrap_or(usize::MAX);
+        let spare = (0..keep.min(MAX_SPARE)).map(|_| Arc::default()).collect();
         Self {
             keep,
             body_limit,
             share: HEADS.saturating_add(BODIES.saturating_mul(body_limit)),
-            kept: Mutex::default(),
+            kept: Mutex::new(Kept { spare, ..Kept::default() }),
             news: broadcast::Sender::new(MAX_BEHIND),
             sends_again_to: OnceLock::new(),
         }
@@ -94,8 +100,9 @@ impl Inspector {
             kept.last += 1;
             request.number = kept.last;
             kept.bytes += request.weight;
-            let oldest = (kept.requests.len() >= self.keep).then(|| kept.pop()).flatten();
-            kept.requests.push_back(exchanged(request, oldest));
+            let is_full = kept.requests.len() >= self.keep;
+            let place = if is_full { kept.pop() } else { kept.spare.pop() };
+            kept.requests.push_back(exchanged(request, place));
             while kept.bytes > self.share.saturating_mul(self.keep) && kept.requests.len() > 1 {
                 kept.pop();
             }
@@ -153,17 +160,13 @@ impl Kept {
     }
 }
 
-/// The request in the place of the oldest, whose record it gets; a record that a page reads stays.
-fn exchanged(
-    request: &mut RecordedRequest,
-    mut oldest: Option<Arc<RecordedRequest>>,
-) -> Arc<RecordedRequest> {
-    if let Some(place) = oldest.as_mut().and_then(Arc::get_mut) {
-        mem::swap(place, request);
-    } else {
-        oldest = None;
+/// The request in `place`, whose record it gets. A record that a page reads stays as it is.
+fn exchanged(request: &mut RecordedRequest, mut place: Option<Arc<RecordedRequest>>) -> Arc<RecordedRequest> {
+    match place.as_mut().and_then(Arc::get_mut) {
+        Some(place) => mem::swap(place, request),
+        None => place = None,
     }
-    oldest.unwrap_or_else(|| Arc::new(mem::take(request)))
+    place.unwrap_or_else(|| Arc::new(mem::take(request)))
 }
 
 #[cfg(test)]
