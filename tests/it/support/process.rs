@@ -86,6 +86,15 @@ struct Said {
     reader: Option<JoinHandle<()>>,
 }
 
+/// Sends a signal, such as `TERM`, to the process with this id.
+pub fn signal_to(id: u32, name: &str) {
+    let sent = Command::new("sh")
+        .args(["-c", "kill -s \"$0\" \"$1\"", name, &id.to_string()])
+        .status()
+        .expect("there is a shell");
+    assert!(sent.success());
+}
+
 impl Process {
     /// Starts a command.
     pub fn start(command: &mut Command) -> Self {
@@ -157,11 +166,7 @@ impl Process {
 
     /// Sends a signal, such as `TERM`.
     pub fn signal(&self, name: &str) {
-        let sent = Command::new("sh")
-            .args(["-c", "kill -s \"$0\" \"$1\"", name, &self.child.id().to_string()])
-            .status()
-            .expect("there is a shell");
-        assert!(sent.success());
+        signal_to(self.child.id(), name);
     }
 
     /// Waits until a log line contains this text.
