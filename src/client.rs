@@ -96,7 +96,7 @@ pub enum ConnectionReuse {
     New(Duration),
 }
 
-/// What is known of a call, also if it fails.
+/// The connection and the observer of a call.
 #[derive(Default)]
 pub struct SendRecord<'a> {
     pub connection: ConnectionReuse,

@@ -166,10 +166,8 @@ impl UpstreamCall<'_> {
         let (signing_headers, signed) = match signing {
             Some(signing) => {
                 let signed = self.deadline.run_within(pin!(signing.sign(outbound, self.caller))).await;
-                let (signing_headers, signed, input) = signed.inspect_err(|_| {
-                    self.route.metrics.signing_failures.add(1);
-                    record.on_not_signed(outbound);
-                })?;
+                let signed = signed.inspect_err(|_| record.on_not_signed(outbound, self.route));
+                let (signing_headers, signed, input) = signed?;
                 record.on_signed(&signed, &input);
                 (Some(signing_headers), Some(signed))
             }

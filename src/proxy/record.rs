@@ -119,10 +119,9 @@ impl Record {
 
     /// Records the request for the inspector.
     pub fn inspect(&mut self, inspection: &Inspection, request: &Request, link: ClientLink, generation: u64) {
-        let mut observers = Observers::with_copy();
-        if let Some(copy) = &mut observers.copy {
-            copy.begin(inspection, self, request, link, generation);
-        }
+        let mut observers = Observers::take_idle().unwrap_or_default();
+        let copy = observers.copy.get_or_insert_default();
+        copy.begin(inspection, self, request, link, generation);
         observers.recording = self.observers.take().and_then(|observers| observers.recording);
         self.observers = Some(observers);
     }

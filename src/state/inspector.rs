@@ -1,9 +1,9 @@
 //! The last requests in bounded memory, for the inspector of the admin port.
 //!
-//! `proxy/record/request_copy.rs` records a request (`inspector/recording.rs`) if the snapshot has an inspector,
-//! and adds it here when it ends. It then gets the record whose place the new one has taken, so that the
-//! memory of the oldest is used again. `admin/inspect.rs` reads requests (`inspector/reading.rs`). They are
-//! kept as they were; secrets are left out when they are shown.
+//! `proxy/record/request_copy.rs` records a request (`inspector/recording.rs`) if the snapshot has an
+//! inspector, and adds it here when it ends. It then gets the record whose place the new one has taken, so
+//! that the memory of the oldest is used again. `admin/inspect.rs` reads requests (`inspector/reading.rs`).
+//! They are kept as they were; secrets are left out when they are shown.
 
 mod reading;
 mod recording;
@@ -91,8 +91,8 @@ impl Inspector {
         self.body_limit
     }
 
-    /// Adds a request that has ended; the oldest ones make room. Leaves an empty record in `request`, with the
-    /// memory of the oldest.
+    /// Adds a request that has ended; the oldest ones make room. Leaves an empty record in `request`, with
+    /// the memory of the oldest.
     pub fn add(&self, request: &mut RecordedRequest) {
         request.weight = request.measured();
         let number = {

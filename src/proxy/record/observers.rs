@@ -28,10 +28,9 @@ pub struct Observers {
 }
 
 impl Observers {
-    /// A box with a copy, which may be one of an earlier request.
-    pub fn with_copy() -> Box<Self> {
-        let idle = IDLE.with_borrow_mut(Vec::pop);
-        idle.unwrap_or_else(|| Box::new(Self { recording: None, copy: Some(Box::default()) }))
+    /// The box of an earlier request, with its copy.
+    pub fn take_idle() -> Option<Box<Self>> {
+        IDLE.with_borrow_mut(Vec::pop)
     }
 
     pub fn set_route(&mut self, id: &Arc<str>, pattern: &str) {

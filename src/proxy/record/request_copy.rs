@@ -23,6 +23,7 @@ use crate::{
             RequestEnd, Secret,
         },
         signing::SignatureRecord,
+        snapshot::Route,
     },
 };
 
@@ -246,7 +247,8 @@ impl Record {
     }
 
     /// An attempt cannot be signed, so it is not sent.
-    pub fn on_not_signed(&mut self, outbound: &OutboundRequest) {
+    pub fn on_not_signed(&mut self, outbound: &OutboundRequest, route: &Route) {
+        route.metrics.signing_failures.add(1);
         if let Some(copy) = self.copy() {
             copy.on_not_signed(outbound);
         }

@@ -169,7 +169,7 @@ impl<'a> AttemptTexts<'a> {
         });
         InspectedAttempt {
             started: since(attempt.started),
-            // it is sent as soon as it is signed
+            // an attempt is sent as soon as it is signed
             signed: signature.as_ref().and(attempt.sent).map(since),
             sent: attempt.sent.map(since),
             answered: attempt.answered.map(since),

@@ -2,8 +2,8 @@
 //!
 //! Everything is appended to one buffer as it is, a head as the bytes that were on the wire where they exist;
 //! `reading.rs` makes an [`InspectedRequest`](super::InspectedRequest) of it. The buffer is recycled: a
-//! request allocates nothing here once the inspector is full. It may contain secrets, so `Debug` shows none of
-//! it.
+//! request allocates nothing here once the inspector is full. It may contain secrets, so `Debug` shows none
+//! of it.
 
 use std::{
     net::IpAddr,
