@@ -207,6 +207,7 @@ async function takePictures(browser, { listen, admin }) {
   await page.goto(`${admin}/`);
   await page.locator("#rows tr").first().waitFor();
   await page.screenshot({ path: `${pictures}/status.png` });
+  await page.setViewportSize({ width: 1200, height: 760 });
   const answer = await fetch(`${listen}/iam/orders?id=7`);
   await page.goto(`${admin}/inspect/${answer.headers.get("x-request-id")}`);
   await page.locator("#details-title", { hasText: "/iam/orders" }).waitFor();

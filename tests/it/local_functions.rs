@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use super::support::{
     Response, call, eventually, get,
-    process::{Process, binary, end_of, settings, signal_to},
+    process::{Process, binary, end_of, settings, signal_to, through},
 };
 
 mod rust_function;
@@ -68,7 +68,9 @@ impl Dev {
     #[track_caller]
     fn start(routes: &[(String, String)], functions: &str) -> Self {
         let directory = directory(routes, functions);
-        let (process, address) = Process::listening(&mut dev_command(directory.path(), &[]));
+        // the tests may run below `nohup`
+        let command = dev_command(directory.path(), &[]);
+        let (process, address) = Process::listening(&mut through(&["env", "--default-signal=HUP"], &command));
         Self { directory, process, address }
     }
 
@@ -316,15 +318,7 @@ fn a_function_ends_with_its_supervisor_even_after_sigkill() {
 #[test]
 fn dev_that_was_started_with_nohup_ignores_a_hangup() {
     let directory = directory(&[lambda("f", "")], &scripted::item("f", "echo", ""));
-    let inner = dev_command(directory.path(), &[]);
-    let mut command = Command::new("nohup");
-    command.arg(inner.get_program()).args(inner.get_args());
-    for (name, value) in inner.get_envs() {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
+    let mut command = through(&["nohup"], &dev_command(directory.path(), &[]));
     let (mut process, address) = Process::listening(&mut command);
     process.signal("HUP");
     assert_eq!(get(address, "/f").status, 200);
@@ -482,7 +476,8 @@ fn a_change_of_its_files_starts_the_function_again() {
 fn a_program_that_is_built_after_the_start_is_followed() {
     let code = TempDir::new().unwrap();
     let functions = format!(
-        "- name: f\n  command: target/debug/f\n  directory: {}\n  environment: {{ SCRIPTED_RUNTIME: echo }}\n",
+        "- name: f\n  command: target/debug/f\n  directory: {}\n  \
+         environment: {{ SCRIPTED_RUNTIME: echo }}\n",
         code.path().display()
     );
     let dev = Dev::start(&[lambda("f", "")], &functions);

@@ -11,7 +11,7 @@ use super::super::{
     commands::curl_lines,
     support::{
         call, eventually, get,
-        process::{Process, binary, end_of},
+        process::{Process, binary, end_of, through},
     },
 };
 
@@ -38,7 +38,9 @@ impl Running {
     #[track_caller]
     fn start(kind: &str) -> Self {
         let temporary = tempfile::tempdir().unwrap();
-        let (process, address) = Process::listening(command(kind).env("TMPDIR", temporary.path()));
+        // the tests may run below `nohup`
+        let mut command = through(&["env", "--default-signal=HUP"], &command(kind));
+        let (process, address) = Process::listening(command.env("TMPDIR", temporary.path()));
         eventually("a word of welcome", || process.output().contains("Ctrl-C"));
         assert!(process.output().contains(&format!("http://{address} ")), "{}", process.output());
         Self { process, address, temporary }

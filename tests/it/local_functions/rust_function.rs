@@ -55,7 +55,7 @@ fn the_crate_lambda_runtime_gets_events_and_returns_answers_and_errors() {
     let event = &response.json()["event"];
     assert_eq!(
         (response.status, &event["version"], &event["path"], &event["queryStringParameters"]["y"]),
-        (201, &"1.0".into(), &"/x".into(), &"1".into()),
+        (201, &"1.0".into(), &"/g/x".into(), &"1".into()),
         "{event}"
     );
     let log = dev.process.stop();
