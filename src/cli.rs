@@ -16,7 +16,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde_json::json;
 
 use crate::{
-    app::process::{Ended, cannot_start, invalid_settings, print_line, serve},
+    app::process::{EndSignals, Ended, cannot_start, invalid_settings, print_line, serve},
     explain,
     settings::{Mistakes, Settings, SettingsLoader, schema},
     system::{
@@ -59,6 +59,9 @@ enum Command {
     #[cfg(feature = "dev")]
     #[command(hide = true)]
     Supervise {
+        /// Run the command in place of this program, as a child of the supervisor with this process id.
+        #[arg(long, value_name = "PID")]
+        below: Option<i32>,
         #[arg(last = true)]
         command: Vec<OsString>,
     },
@@ -146,7 +149,9 @@ pub fn main() -> ExitCode {
         #[cfg(feature = "dev")]
         Command::Dev(options) => dev::run(&options),
         #[cfg(feature = "dev")]
-        Command::Supervise { command } => Ok(supervisor::run(&command)),
+        Command::Supervise { below: None, command } => Ok(supervisor::run(&command)),
+        #[cfg(feature = "dev")]
+        Command::Supervise { below: Some(parent), command } => Ok(supervisor::execute(parent, &command)),
     };
     ended.unwrap_or_else(|code| code)
 }
@@ -154,12 +159,14 @@ pub fn main() -> ExitCode {
 fn run(options: &RunOptions) -> Ended {
     #[cfg(feature = "dev")]
     if options.child {
-        dev::child::end_with_parent();
+        dev::child::end_with_parent(&options.directory.settings);
     }
     let mut loader = SettingsLoader::new(&options.directory.settings);
     let read = exhausted::watch(|| loader.load()).map_err(|exhausted| cannot_start(&exhausted))?;
-    serve(read.map_err(|mistakes| invalid_settings(&mistakes))?, Some(loader), |application| {
+    let settings = read.map_err(|mistakes| invalid_settings(&mistakes))?;
+    serve(settings, Some(loader), EndSignals::Service, |application| {
         if options.child {
+            application.allow_sending_again();
             let (listen, admin) = (application.address(), application.admin_address());
             print_line(&mut io::stdout(), &format!("{listen} {admin}"));
         }

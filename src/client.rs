@@ -96,6 +96,20 @@ pub enum ConnectionReuse {
     New(Duration),
 }
 
+/// The connection and the observer of a call.
+#[derive(Default)]
+pub struct SendRecord<'a> {
+    pub connection: ConnectionReuse,
+    pub heads: Option<&'a mut dyn HeadObserver>,
+}
+
+/// Gets the heads of a call as they are on the wire.
+pub trait HeadObserver {
+    /// Called again if the request is sent again on another connection.
+    fn on_request_head(&mut self, head: &[u8]);
+    fn on_reply_head(&mut self, head: &[u8]);
+}
+
 impl Client {
     /// Creates a client without connections. `limit` is shared by all workers.
     pub fn new(limit: Arc<ConnectionLimit>, metrics: Arc<Metrics>) -> Self {
@@ -106,7 +120,7 @@ impl Client {
     /// request can be sent again, unless its body streams.
     ///
     /// The peer may close a pooled connection at the same moment. If the request is idempotent and no byte of
-    /// a response arrived, it is sent again on a new connection. `used` is set also if sending fails.
+    /// a response arrived, it is sent again on a new connection. `record` is set also if sending fails.
     ///
     /// # Errors
     /// The step that failed, with its cause.
@@ -116,7 +130,7 @@ impl Client {
         timeouts: Timeouts,
         request: &mut OutboundRequest,
         signing_headers: Option<&SigningHeaders>,
-        used: &mut ConnectionReuse,
+        record: &mut SendRecord<'_>,
     ) -> Result<UpstreamReply, ProxyError> {
         // a second identical request has the same effect (RFC 9110, 9.2.2)
         let is_repeatable = request.method.is_idempotent() && request.body.is_buffered();
@@ -124,25 +138,33 @@ impl Client {
         let mut pooled = pool.take();
         loop {
             let head = request_head::encode(request, signing_headers, endpoint.keepalive.enabled)?;
+            if let Some(heads) = &mut record.heads {
+                heads.on_request_head(&head);
+            }
             let may_be_stale = pooled.is_some();
             let stream = match pooled.take() {
                 Some(stream) => {
-                    *used = ConnectionReuse::Kept;
+                    record.connection = ConnectionReuse::Kept;
                     stream
                 }
                 None => {
-                    *used = ConnectionReuse::None;
+                    record.connection = ConnectionReuse::None;
                     let begun = Instant::now();
                     // boxed: it is rare, and would enlarge every request's future
                     let stream = Box::pin(self.open(&pool)).await?;
-                    *used = ConnectionReuse::New(begun.elapsed());
+                    record.connection = ConnectionReuse::New(begun.elapsed());
                     stream
                 }
             };
             let sending = Sending::new(head, request.body.to_send());
             let mut exchange = Box::new(Exchange::new(stream, sending, request.method == Method::HEAD));
             let error = match response_head(&mut exchange, timeouts.first_byte).await {
-                Ok(head) => return Ok(reply(head, exchange, &pool, timeouts.idle)),
+                Ok(head) => {
+                    if let Some(heads) = &mut record.heads {
+                        heads.on_reply_head(&head.bytes);
+                    }
+                    return Ok(reply(head, exchange, &pool, timeouts.idle));
+                }
                 Err(error) => error,
             };
             let was_stale = may_be_stale && !exchange.anything_received();

@@ -14,7 +14,7 @@ use self::banner::Banner;
 pub use self::documents::{DevSockets, documents};
 pub(crate) use self::own_settings::settings;
 use crate::{
-    app::process::{Ended, INVALID_SETTINGS, invalid_settings, print_line, serve},
+    app::process::{EndSignals, Ended, INVALID_SETTINGS, invalid_settings, print_line, serve},
     listener::sockets::bind_tcp,
     settings::{self, LocalFunction, Mistakes, Settings},
     stand_in::{
@@ -86,7 +86,7 @@ pub(crate) fn run(options: &DevOptions) -> Ended {
     refuse_unused(&settings, &functions)?;
     stand_in.player()(Played::of(&settings, &functions).with_functions_alone());
     let routes = settings.clone();
-    serve(settings, None, |application| {
+    serve(settings, None, EndSignals::Terminal, |application| {
         application.allow_sending_again();
         let sockets = DevSockets { listen: application.address(), admin: application.admin_address() };
         print_line(&mut io::stdout(), &Banner { sockets, ..banner }.text(&routes));

@@ -50,7 +50,7 @@ use self::{
     call::{CallOutcome, UpstreamCall},
     deadline::Deadline,
     draining::Draining,
-    record::{Record, request_copy::RequestCopy},
+    record::Record,
     reply::{ClientBody, RoutedReply},
 };
 use crate::{
@@ -119,7 +119,7 @@ pub async fn serve(
     });
     record.set_trace(trace, recording);
     if let Some(inspection) = &snapshot.inspection {
-        record.inspect(RequestCopy::begin(inspection, &record, &request, link, snapshot.generation));
+        record.inspect(inspection, &request, link, snapshot.generation);
     }
     let mut framing = reply::ResponseFraming::of(&request);
     let outcome = {
@@ -193,7 +193,7 @@ async fn forward(
     let mut inbound = InboundRequest::read(request, body, path, &context, route.body_limits()).await?;
     let edits =
         route.settings.headers.as_deref().map(|headers| edit_request(headers, &mut inbound)).transpose()?;
-    record.on_inbound(&mut inbound);
+    record.on_inbound(&mut inbound, edits.is_some());
 
     let outbound = route.backend.request(inbound)?;
 

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { chromium } from "playwright-core";
 
-const [binary, folder] = process.argv.slice(2);
+const [binary, folder, pictures] = process.argv.slice(2);
 const VIEWS = [
   { name: "light", colorScheme: "light", viewport: { width: 1280, height: 900 } },
   { name: "dark", colorScheme: "dark", viewport: { width: 1280, height: 900 } },
@@ -201,6 +201,20 @@ async function checkUnknown(browser, { admin }) {
   await page.close();
 }
 
+/** The pictures of the documents. */
+async function takePictures(browser, { listen, admin }) {
+  const page = await browser.newPage({ colorScheme: "light", viewport: { width: 1200, height: 860 } });
+  await page.goto(`${admin}/`);
+  await page.locator("#rows tr").first().waitFor();
+  await page.screenshot({ path: `${pictures}/status.png` });
+  await page.setViewportSize({ width: 1200, height: 760 });
+  const answer = await fetch(`${listen}/iam/orders?id=7`);
+  await page.goto(`${admin}/inspect/${answer.headers.get("x-request-id")}`);
+  await page.locator("#details-title", { hasText: "/iam/orders" }).waitFor();
+  await page.screenshot({ path: `${pictures}/inspector.png` });
+  await page.close();
+}
+
 async function main() {
   const sidecar = await startSidecar();
   const faults = [];
@@ -217,6 +231,7 @@ async function main() {
       await context.close();
     }
     await checkUnknown(browser, sidecar);
+    if (pictures) await takePictures(browser, sidecar);
   } finally {
     await browser.close();
     sidecar.child.kill();

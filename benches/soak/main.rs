@@ -54,6 +54,9 @@ struct Options {
     /// Worker threads of the sidecar.
     #[arg(long, default_value_t = 1)]
     workers: usize,
+    /// Turn the inspector on.
+    #[arg(long)]
+    inspect: bool,
     /// Passed by cargo to every bench.
     #[arg(long, hide = true)]
     bench: bool,
@@ -73,7 +76,7 @@ fn main() -> ExitCode {
     }
     let plan = Plan { faults: options.faults };
     let upstream = Upstream::start(plan);
-    let mut sidecar = Sidecar::start(upstream.address, options.connections, options.workers);
+    let mut sidecar = Sidecar::start(upstream.address, &options);
     let mut report = Report::default();
     report.memory(&sidecar);
     let files_before = sidecar.files_at_rest();

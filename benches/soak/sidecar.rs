@@ -16,7 +16,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use super::upstream::HELD;
+use super::{Options, upstream::HELD};
 
 /// Time for which a number must not change to count as stable.
 const STABLE_FOR: Duration = Duration::from_secs(1);
@@ -44,9 +44,9 @@ pub struct Memory {
 }
 
 impl Sidecar {
-    pub fn start(upstream: SocketAddr, connections: usize, workers: usize) -> Self {
-        let max_in_flight = connections + 100;
-        let settings = settings(upstream, max_in_flight, workers);
+    pub fn start(upstream: SocketAddr, options: &Options) -> Self {
+        let max_in_flight = options.connections + 100;
+        let settings = settings(upstream, max_in_flight, options);
         let mut child = Command::new(env!("CARGO_BIN_EXE_apigw-invoker"))
             .args(["run", "--settings"])
             .arg(settings.path())
@@ -164,7 +164,9 @@ fn listen(errors: ChildStderr, address: &Sender<SocketAddr>, failures: &Lines, p
     }
 }
 
-fn settings(upstream: SocketAddr, max_in_flight: usize, workers: usize) -> TempDir {
+fn settings(upstream: SocketAddr, max_in_flight: usize, options: &Options) -> TempDir {
+    let workers = options.workers;
+    let inspect = if options.inspect { ", inspect: {}" } else { "" };
     let limits = "  first_byte_timeout: 3s\n  idle_timeout: 2s\n  timeout: 10s\n";
     let gateway = format!("{limits}  keepalive_timeout: 2s\n");
     let keys = "authorization: { iam: { accesskey: AKIDEXAMPLE, secretkey: secret } }";
@@ -193,8 +195,8 @@ fn settings(upstream: SocketAddr, max_in_flight: usize, workers: usize) -> TempD
     write(
         "default.yaml",
         &format!(
-            "listen: {{ http: '127.0.0.1:0' }}\nadmin: {{ address: '127.0.0.1:0' }}\nworkers: {workers}\n\
-             limits: {{ max_in_flight: {max_in_flight}, max_connections: 1000000 }}\n\
+            "listen: {{ http: '127.0.0.1:0' }}\nadmin: {{ address: '127.0.0.1:0'{inspect} }}\n\
+             workers: {workers}\nlimits: {{ max_in_flight: {max_in_flight}, max_connections: 1000000 }}\n\
              log: {{ access: false }}\n"
         ),
     );

@@ -16,7 +16,7 @@ mod view;
 use std::{
     convert::Infallible,
     pin::Pin,
-    sync::{Arc, Weak},
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -94,7 +94,7 @@ async fn list(
     let _turn = locks.others.acquire().await;
     let text = blocking(move || {
         let requests = inspect.inspector.all();
-        let shown = requests.iter().filter_map(|request| filter.summary(request));
+        let shown = requests.iter().filter_map(|request| filter.summary(&request.read()));
         serde_json::json!({ "requests": shown.collect::<Vec<_>>() }).to_string()
     });
     pages::json(text.await)
@@ -115,7 +115,7 @@ async fn one(
     let text = blocking(move || {
         let (listener, sends_again) =
             (health.sockets.http.to_string(), inspect.inspector.sends_again_to().is_some());
-        let details = Details::of(&found, &health.current.get(), &listener, sends_again);
+        let details = Details::of(&found.read(), &health.current.get(), &listener, sends_again);
         serde_json::to_string(&details)
     });
     match text.await {
@@ -132,7 +132,8 @@ async fn events(
     let Ok(permit) = Arc::clone(&inspect.followers).try_acquire_owned() else {
         return refusal(StatusCode::SERVICE_UNAVAILABLE, "Too many browsers follow the inspector");
     };
-    let follower = Follower { news: inspect.inspector.follow(), filter: filter.into_inner(), locks };
+    let inspector = Arc::clone(&inspect.inspector);
+    let follower = Follower { news: inspector.follow(), inspector, filter: filter.into_inner(), locks };
     let following = Followed { next: next(follower), _permit: permit };
     pages::answer(HttpResponse::Ok()).content_type("text/event-stream").streaming(following)
 }
@@ -168,7 +169,9 @@ impl Stream for Followed {
 }
 
 struct Follower {
-    news: broadcast::Receiver<Weak<InspectedRequest>>,
+    /// Numbers of new requests.
+    news: broadcast::Receiver<u64>,
+    inspector: Arc<Inspector>,
     filter: Filter,
     locks: web::Data<PageLocks>,
 }
@@ -183,7 +186,7 @@ fn next(mut follower: Follower) -> NextEvent {
                 // the page then reads the list again
                 Ok(Err(RecvError::Lagged(count))) => break format!("event: lost\ndata: {count}\n\n"),
                 Ok(Err(RecvError::Closed)) => return None,
-                Ok(Ok(request)) => match follower.shown(&request).await {
+                Ok(Ok(number)) => match follower.shown(number).await {
                     Some(event) => break event,
                     None if Instant::now() >= heartbeat => break ":\n\n".to_owned(),
                     None => {}
@@ -196,11 +199,11 @@ fn next(mut follower: Follower) -> NextEvent {
 
 impl Follower {
     /// The event of a request that is still kept, if the filter lets it through.
-    async fn shown(&self, request: &Weak<InspectedRequest>) -> Option<String> {
-        let (request, filter) = (request.upgrade()?, self.filter.clone());
+    async fn shown(&self, number: u64) -> Option<String> {
+        let (request, filter) = (self.inspector.numbered(number)?, self.filter.clone());
         // a search in large bodies takes long, and the probes have the same thread
         let _turn = self.locks.others.acquire().await;
-        let summary = blocking(move || serde_json::to_string(&filter.summary(&request)?).ok()).await?;
+        let summary = blocking(move || serde_json::to_string(&filter.summary(&request.read())?).ok()).await?;
         Some(format!("event: request\ndata: {summary}\n\n"))
     }
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use actix_rt::SystemRunner;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -40,6 +40,7 @@ pub(crate) type Ended = Result<ExitCode, ExitCode>;
 pub(crate) fn serve(
     settings: Settings,
     loader: Option<SettingsLoader>,
+    ends_at: EndSignals,
     ready: impl FnOnce(&Application),
 ) -> Ended {
     // flushes the log when dropped
@@ -58,7 +59,7 @@ pub(crate) fn serve(
     // before serving, so that an early signal is not lost
     let heard = system.block_on(async {
         logging::install_level_signal()?;
-        Ok::<_, io::Error>((signals()?, signal(SignalKind::hangup())?))
+        Ok::<_, io::Error>((signals(ends_at)?, signal(SignalKind::hangup())?))
     });
     let ((first, second), hangup) = heard.map_err(|error| cannot_start(&error))?;
     let mut first = pin!(first);
@@ -131,22 +132,52 @@ pub(crate) fn cannot_start(error: &dyn std::error::Error) -> ExitCode {
     ExitCode::from(CANNOT_START)
 }
 
-/// Resolve at the first and at the second SIGTERM or SIGINT.
-pub(crate) fn signals() -> io::Result<(impl Future<Output = ()>, impl Future<Output = ()>)> {
+/// The signals that end the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EndSignals {
+    /// SIGTERM and SIGINT; SIGHUP reloads the settings.
+    Service,
+    /// SIGHUP too, which a terminal sends when it is closed, unless the program was started with `nohup`.
+    #[cfg_attr(not(feature = "dev"), expect(dead_code, reason = "`dev` alone runs in a terminal"))]
+    Terminal,
+}
+
+/// Resolve at the first and at the second of the signals.
+pub(crate) fn signals(
+    ends_at: EndSignals,
+) -> io::Result<(impl Future<Output = ()>, impl Future<Output = ()>)> {
+    let ends_at_hangup = ends_at == EndSignals::Terminal && !ignores_hangup();
     let tokens = [CancellationToken::new(), CancellationToken::new()];
     let [first, second] = tokens.clone();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = ends_at_hangup.then(|| signal(SignalKind::hangup())).transpose()?;
     actix_rt::spawn(async move {
         for token in tokens {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
+                () = received(&mut hangup) => {}
             }
             token.cancel();
         }
     });
     Ok((first.cancelled_owned(), second.cancelled_owned()))
+}
+
+/// Waits for a signal; for ever without one.
+async fn received(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// True if SIGHUP was ignored when the program was started (`SigIgn`, `proc_pid_status(5)`).
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }
 
 /// Prints the mistakes in the settings.

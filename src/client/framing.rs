@@ -47,6 +47,8 @@ pub struct ResponseHead {
     pub status: StatusCode,
     /// Without `Content-Length`, hop-by-hop headers and those that `Connection` names (RFC 9110, 7.6.1).
     pub headers: HeaderMap,
+    /// The whole head as received, which the values share.
+    pub bytes: Bytes,
     pub framing: BodyFraming,
     /// `Content-Length`, even if there is no body.
     pub content_length: Option<u64>,
@@ -122,13 +124,15 @@ pub fn parse(received: &mut BytesMut, to_head: bool) -> Result<ParsedHead, Malfo
         _ => return Err(MalformedHead::Status(code)),
     }
     let status = StatusCode::from_u16(code).map_err(|_| MalformedHead::Status(code))?;
-    let (headers, fields) = header_map(response.headers, &received[..length])?;
+    let bytes = Bytes::copy_from_slice(&received[..length]);
+    let (headers, fields) = header_map(response.headers, &received[..length], &bytes)?;
     let is_1_1 = response.version == Some(1);
     let framing = fields.framing(is_1_1, to_head, status)?;
     received.advance(length);
     Ok(ParsedHead::Final(ResponseHead {
         status,
         headers,
+        bytes,
         framing,
         content_length: fields.content_length,
         reusable: is_1_1 && !fields.close && framing != BodyFraming::UntilClose,
@@ -137,8 +141,11 @@ pub fn parse(received: &mut BytesMut, to_head: bool) -> Result<ParsedHead, Malfo
 
 /// Separates the headers of the message from those of the connection. The values share one copy of the head,
 /// so that they do not keep the receive buffer alive.
-fn header_map(parsed: &[httparse::Header<'_>], head: &[u8]) -> Result<(HeaderMap, Fields), MalformedHead> {
-    let shared = Bytes::copy_from_slice(head);
+fn header_map(
+    parsed: &[httparse::Header<'_>],
+    head: &[u8],
+    shared: &Bytes,
+) -> Result<(HeaderMap, Fields), MalformedHead> {
     let mut headers = header_maps::take();
     let mut fields = Fields::default();
     for header in parsed {

@@ -21,19 +21,24 @@ use tokio::{
 
 use super::{DevSockets, banner::Banner, documents, failed, leads_to_a_collector};
 use crate::{
-    app::process::{Ended, print_line, signals},
-    settings::{Document, Environment, PROXY_VARIABLES, Settings},
+    app::process::{EndSignals, Ended, print_line, signals},
+    settings::{Document, Environment, InspectSettings, PROXY_VARIABLES, Settings},
     stand_in::{
         StandInKeys, StandInOptions,
         credentials::{self, CredentialKind},
     },
 };
 
+/// The variable that turns the child's inspector on.
+const KEEP: &str = "APIGW_INVOKER__ADMIN__INSPECT__KEEP";
+/// The beginning of the temporary directory's name.
+const DIRECTORY_PREFIX: &str = "apigw-invoker-dev-";
+
 /// Runs the sidecar as a child process until it exits, and returns its exit code.
 pub fn run(banner: Banner<'_>, directory: &TempDir, kind: CredentialKind) -> Ended {
     let accompanied = actix_rt::System::new().block_on(async {
         // before the child starts, so that an early signal is passed on
-        let (first, second) = signals()?;
+        let (first, second) = signals(EndSignals::Terminal)?;
         let documents = documents::of_the_chain(banner.sockets, banner.stand_in, &banner.keys.region);
         // for the banner; the child reads the settings itself
         let settings = Settings::from_documents(&documents, &Environment::new());
@@ -56,18 +61,30 @@ pub fn run(banner: Banner<'_>, directory: &TempDir, kind: CredentialKind) -> End
 /// # Errors
 /// The directory cannot be created.
 pub fn prepare(keys: StandInKeys) -> io::Result<(TempDir, StandInOptions)> {
-    let directory = tempfile::Builder::new().prefix("apigw-invoker-dev-").tempdir()?;
+    let directory = tempfile::Builder::new().prefix(DIRECTORY_PREFIX).tempdir()?;
     let tokens = Some(directory.path().to_owned());
     Ok((directory, StandInOptions { tokens, ..StandInOptions::new(keys) }))
 }
 
-/// In the child: exits when the parent does. Standard input is a pipe that the parent never writes to, and
-/// that is closed with the parent, however it ends.
-pub fn end_with_parent() {
-    std::thread::spawn(|| {
+/// In the child: exits when the parent does, and removes the parent's temporary directory, which that cannot
+/// do after SIGKILL. Standard input is a pipe that the parent never writes to, and that is closed with the
+/// parent, however it ends.
+pub fn end_with_parent(settings: &Path) {
+    let directory = settings.parent().filter(|directory| is_temporary(directory)).map(Path::to_owned);
+    std::thread::spawn(move || {
         let _ = io::stdin().read(&mut [0]);
+        if let Some(directory) = directory {
+            let _ = fs::remove_dir_all(directory);
+        }
         std::process::exit(1);
     });
+}
+
+/// True for a directory that [`prepare`] has made; no other may be removed.
+fn is_temporary(directory: &Path) -> bool {
+    let has_name = |name: &str| name.starts_with(DIRECTORY_PREFIX);
+    let is_below = directory.parent().is_some_and(|parent| parent == std::env::temp_dir());
+    is_below && directory.file_name().and_then(|name| name.to_str()).is_some_and(has_name)
 }
 
 fn command(
@@ -89,6 +106,9 @@ fn command(
         if name.to_str().is_some_and(leads_to_a_collector) {
             command.env_remove(name);
         }
+    }
+    if std::env::var_os(KEEP).is_none() {
+        command.env(KEEP, InspectSettings::default().keep.to_string());
     }
     command
         .args(["run", "--child", "--settings"])

@@ -12,7 +12,7 @@ use super::{
     refuse_unused, start,
 };
 use crate::{
-    app::process::{Ended, counted, invalid_settings, print_line, serve},
+    app::process::{EndSignals, Ended, counted, invalid_settings, print_line, serve},
     settings::{LocalFunction, LocalTargets, Mistakes, Settings, SettingsLoader},
     stand_in::{
         StandInKeys, StandInOptions,
@@ -50,7 +50,7 @@ pub(super) fn run(options: &DevOptions, directory: &Path) -> Ended {
         FunctionsFollower { file, given: options.function.clone(), functions: host.functions().clone() };
     let loader = loader.calling(move |settings| player(Played::of(settings, &follower.follow(settings))));
     let routes = settings.clone();
-    serve(settings, Some(loader), |application| {
+    serve(settings, Some(loader), EndSignals::Terminal, |application| {
         application.allow_sending_again();
         let banner = OwnBanner {
             listen: application.address(),

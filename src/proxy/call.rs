@@ -16,7 +16,7 @@ use super::{deadline::Deadline, record::Record};
 use crate::{
     backend::Verdict,
     client::{
-        Client, ConnectionReuse, ReplyBody, UpstreamReply,
+        Client, ReplyBody, SendRecord, UpstreamReply,
         aws_error::{error_type, log_word},
     },
     diagnosis::{self, Caller, RefusedCall, SignedRequest},
@@ -166,9 +166,9 @@ impl UpstreamCall<'_> {
         let (signing_headers, signed) = match signing {
             Some(signing) => {
                 let signed = self.deadline.run_within(pin!(signing.sign(outbound, self.caller))).await;
-                let (signing_headers, signed, input) =
-                    signed.inspect_err(|_| self.route.metrics.signing_failures.add(1))?;
-                record.on_signed(&signing_headers, &signed, input);
+                let signed = signed.inspect_err(|_| record.on_not_signed(outbound, self.route));
+                let (signing_headers, signed, input) = signed?;
+                record.on_signed(&signed, &input);
                 (Some(signing_headers), Some(signed))
             }
             None => (None, None),
@@ -180,12 +180,14 @@ impl UpstreamCall<'_> {
             RequestBody::Empty | RequestBody::Whole(_) => None,
         };
         let target = self.route.backend.target();
-        let (endpoint, mut connection) = (&target.endpoint, ConnectionReuse::None);
+        let endpoint = &target.endpoint;
+        let mut attempt = SendRecord { heads: record.head_observer(), ..SendRecord::default() };
         let mut result = {
             let (timeouts, signing_headers) = (target.timeouts, signing_headers.as_ref());
-            let sending = self.client.send(endpoint, timeouts, outbound, signing_headers, &mut connection);
+            let sending = self.client.send(endpoint, timeouts, outbound, signing_headers, &mut attempt);
             self.deadline.run_within(pin!(sending)).await
         };
+        let connection = attempt.connection;
         if let Some(progress) = progress {
             if length.is_none() {
                 record.on_body_received(progress.received.get());

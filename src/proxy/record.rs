@@ -19,11 +19,12 @@ use actix_http::{
     header::{HeaderName, HeaderValue},
 };
 
-use self::{observers::Observers, request_copy::RequestCopy};
+use self::observers::Observers;
 use crate::{
     client::{ERROR_TYPE, UpstreamReply, aws_error::bare_name},
     diagnosis::Diagnosis,
     message::{
+        client_link::ClientLink,
         error::{ErrorCode, ProxyError, Side},
         headers::REQUEST_ID,
         log_note::LogNote,
@@ -33,7 +34,7 @@ use crate::{
     metrics::{Metrics, RouteMetrics},
     routing::PathMatch,
     spans::{Recording, SpanEnd},
-    state::snapshot::Route,
+    state::{inspector::Inspection, snapshot::Route},
     text::{hexadecimal::digits, log_safe::log_safe},
 };
 
@@ -117,8 +118,12 @@ impl Record {
     }
 
     /// Records the request for the inspector.
-    pub fn inspect(&mut self, inspected: Box<RequestCopy>) {
-        self.observers.get_or_insert_default().copy = Some(inspected);
+    pub fn inspect(&mut self, inspection: &Inspection, request: &Request, link: ClientLink, generation: u64) {
+        let mut observers = Observers::take_idle().unwrap_or_default();
+        let copy = observers.copy.get_or_insert_default();
+        copy.begin(inspection, self, request, link, generation);
+        observers.recording = self.observers.take().and_then(|observers| observers.recording);
+        self.observers = Some(observers);
     }
 
     pub fn trace(&self) -> Option<&Trace> {
@@ -148,7 +153,7 @@ impl Record {
         route.metrics.begins();
         self.route = Some(Arc::clone(&route.metrics));
         if let Some(observers) = &mut self.observers {
-            observers.set_route(&route.id, &path.pattern().to_string(), self.started);
+            observers.set_route(&route.id, path.pattern().written());
         }
     }
 
@@ -164,7 +169,7 @@ impl Record {
     /// An attempt is about to be signed and sent.
     pub fn on_attempt_start(&mut self, outbound: &mut OutboundRequest, route: &Route) {
         if let Some(observers) = &mut self.observers {
-            observers.on_attempt_start(outbound, &route.backend.target().endpoint, self.started);
+            observers.on_attempt_start(outbound, &route.backend.target().endpoint);
         }
     }
 
@@ -180,7 +185,7 @@ impl Record {
         let now = Instant::now();
         self.sent = Some(now);
         if let Some(observers) = &mut self.observers {
-            observers.on_sent(now.duration_since(self.started));
+            observers.on_sent(now, self.started);
         }
     }
 
@@ -202,10 +207,11 @@ impl Record {
         let id = AWS_REQUEST_IDS.iter().find_map(|name| reply.headers.get(name));
         let id = id.filter(|id| is_plain_word(id.as_bytes()));
         if let Some(sent) = self.sent {
-            let after = sent.elapsed();
+            let now = Instant::now();
+            let after = now.duration_since(sent);
             self.counters().answered(after);
             if let Some(observers) = &mut self.observers {
-                observers.on_response_head(reply, id, self.started);
+                observers.on_response_head(reply, id, now);
             }
             let error_type = reply.headers.get(ERROR_TYPE).cloned();
             self.upstream = Some(UpstreamFields { after, request_id: id.cloned(), error_type });
@@ -215,14 +221,14 @@ impl Record {
     /// An attempt failed without a response.
     pub fn on_attempt_failed(&mut self, error: &ProxyError) {
         if let Some(observers) = &mut self.observers {
-            observers.on_attempt_failed(error, self.started.elapsed());
+            observers.on_attempt_failed(error, self.started);
         }
     }
 
     /// An attempt has ended; another may follow.
     pub fn on_attempt_end(&mut self) {
         if let Some(observers) = &mut self.observers {
-            observers.on_attempt_end(self.started.elapsed());
+            observers.on_attempt_end(self.started);
         }
     }
 

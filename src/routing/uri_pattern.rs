@@ -300,7 +300,13 @@ fn segment(text: &str) -> Option<Parsed> {
     text.bytes().all(is_plain).then(|| Parsed::Segment(Segment::Literal(text.to_owned())))
 }
 
-/// As it is written in the settings.
+impl UriPattern {
+    /// As it is written in the settings.
+    pub fn written(&self) -> &str {
+        &self.written
+    }
+}
+
 impl fmt::Display for UriPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.written)

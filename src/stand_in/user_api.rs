@@ -54,6 +54,9 @@ const MAX_EVENT: u64 = 6_291_456;
 const LONGEST: Duration = Duration::from_secs(29);
 /// The type of a streamed response that begins with status and headers.
 const WITH_PRELUDE: &str = "application/vnd.awslambda.http-integration-response";
+/// Bytes of the longest prelude: those of the longest response that does not stream, as a function may send
+/// everything before the delimiter.
+const MAX_PRELUDE: usize = 6_291_556;
 /// Between the prelude and the body.
 const DELIMITER: [u8; 8] = [0; 8];
 /// "D" in the developer guide's table of headers that API Gateway drops from a request to Lambda.
@@ -305,12 +308,21 @@ async fn streamed(
     }
     let mut seen = Vec::new();
     let at = loop {
-        if let Some(at) = seen.windows(DELIMITER.len()).position(|window| *window == DELIMITER) {
-            break at;
-        }
+        // the delimiter may begin in the piece before
+        let searched = seen.len().saturating_sub(DELIMITER.len() - 1);
         match body.recv().await {
             Some(Piece::Data(data)) => seen.extend_from_slice(&data),
             Some(Piece::End(_)) | None => return failed(api.kind),
+        }
+        let mut windows = seen[searched..].windows(DELIMITER.len());
+        let found = windows.position(|window| *window == DELIMITER).map(|at| searched + at);
+        match found {
+            Some(at) if at <= MAX_PRELUDE => break at,
+            None if seen.len() < MAX_PRELUDE + DELIMITER.len() => {}
+            _ => {
+                log::error!("[{name}] the prelude (status and headers) exceeds {MAX_PRELUDE} bytes");
+                return failed(api.kind);
+            }
         }
     };
     let rest = Bytes::from(seen.split_off(at + DELIMITER.len()));

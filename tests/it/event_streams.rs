@@ -11,7 +11,7 @@ use std::{
 
 use actix_http::{Method, header::HeaderMap};
 use apigw_invoker::{
-    client::{Client, ConnectionReuse, Endpoint, EventStream, KeepAlive, ReplyBody, UpstreamReply},
+    client::{Client, Endpoint, EventStream, KeepAlive, ReplyBody, SendRecord, UpstreamReply},
     message::{
         error::{ErrorKind, ProxyError},
         inbound::RequestBody,
@@ -86,7 +86,7 @@ impl Caller {
         };
         let timeouts = Timeouts { connect: PATIENCE, first_byte: PATIENCE, idle: Some(PATIENCE) };
         self.client
-            .send(&self.endpoint, timeouts, &mut request, None, &mut ConnectionReuse::None)
+            .send(&self.endpoint, timeouts, &mut request, None, &mut SendRecord::default())
             .await
             .unwrap()
     }

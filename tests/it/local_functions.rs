@@ -5,6 +5,7 @@ use std::{
     fs,
     io::ErrorKind,
     net::{SocketAddr, TcpListener, UdpSocket},
+    os::unix::fs::PermissionsExt as _,
     path::Path,
     process::Command,
     time::{Duration, Instant},
@@ -14,9 +15,10 @@ use tempfile::TempDir;
 
 use super::support::{
     Response, call, eventually, get,
-    process::{Process, binary, end_of, settings},
+    process::{Process, binary, end_of, settings, signal_to, through},
 };
 
+mod rust_function;
 mod scripted;
 
 const API: &str = "x1.execute-api.eu-west-1.amazonaws.com";
@@ -66,7 +68,9 @@ impl Dev {
     #[track_caller]
     fn start(routes: &[(String, String)], functions: &str) -> Self {
         let directory = directory(routes, functions);
-        let (process, address) = Process::listening(&mut dev_command(directory.path(), &[]));
+        // the tests may run below `nohup`
+        let command = dev_command(directory.path(), &[]);
+        let (process, address) = Process::listening(&mut through(&["env", "--default-signal=HUP"], &command));
         Self { directory, process, address }
     }
 
@@ -280,7 +284,7 @@ fn an_answer_over_the_limit_is_lambdas_error() {
 
 #[test]
 fn all_processes_end_with_dev_even_after_sigkill() {
-    for signal in ["TERM", "INT", "KILL"] {
+    for signal in ["TERM", "INT", "HUP", "KILL"] {
         let mut dev = Dev::scripted("forks", "");
         let child: u32 = dev.invoke("{}").text().parse().unwrap();
         eventually("the child has children of its own", || processes_in(dev.directory.path()).len() >= 7);
@@ -293,6 +297,40 @@ fn all_processes_end_with_dev_even_after_sigkill() {
         dev.process.wait();
         nothing_is_left_in(dev.directory.path());
     }
+}
+
+#[test]
+fn a_function_ends_with_its_supervisor_even_after_sigkill() {
+    let mut dev = Dev::scripted("echo", "");
+    assert_eq!(dev.invoke("1").text(), "1");
+    let processes = processes_in(dev.directory.path());
+    let is_supervisor =
+        |pid: &u32| fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default() == "supervisor\n";
+    let supervisor = processes.iter().copied().find(is_supervisor).unwrap();
+    assert_eq!(processes.len(), 2);
+    signal_to(supervisor, "KILL");
+    dev.process.says("[f] its process was ended by signal 9");
+    nothing_is_left_in(dev.directory.path());
+    assert_eq!(dev.invoke("2").text(), "2");
+    dev.process.stop();
+}
+
+#[test]
+fn dev_that_was_started_with_nohup_ignores_a_hangup() {
+    let directory = directory(&[lambda("f", "")], &scripted::item("f", "echo", ""));
+    let mut command = through(&["nohup"], &dev_command(directory.path(), &[]));
+    let (mut process, address) = Process::listening(&mut command);
+    process.signal("HUP");
+    assert_eq!(get(address, "/f").status, 200);
+    process.stop();
+}
+
+#[test]
+fn a_prelude_without_end_is_a_malformed_response() {
+    let mut dev = Dev::start(&[api("g")], &scripted::item("f", "streams-no-body", "  routes: [g]\n"));
+    assert_eq!(get(dev.address, "/g/x").status, 502);
+    dev.process.says("[f] the prelude (status and headers) exceeds 6291556 bytes");
+    dev.process.stop();
 }
 
 #[test]
@@ -432,6 +470,38 @@ fn a_change_of_its_files_starts_the_function_again() {
     dev.process.says("[f] files have changed: the next event starts it again");
     assert_eq!(dev.invoke("{}").text(), "{}");
     assert!(processes_in(code.path()).iter().all(|pid| !first.contains(pid)));
+}
+
+#[test]
+fn a_program_that_is_built_after_the_start_is_followed() {
+    let code = TempDir::new().unwrap();
+    let functions = format!(
+        "- name: f\n  command: target/debug/f\n  directory: {}\n  \
+         environment: {{ SCRIPTED_RUNTIME: echo }}\n",
+        code.path().display()
+    );
+    let dev = Dev::start(&[lambda("f", "")], &functions);
+    let error = dev.invoke("{}").json();
+    assert_eq!(error["errorType"], "Runtime.InvalidEntrypoint", "{error}");
+    let directory = code.path().join("target/debug");
+    fs::create_dir_all(&directory).unwrap();
+    let build = || {
+        let program = std::env::current_exe().unwrap();
+        let script = format!(
+            "#!/bin/sh\nexec '{}' local_functions::scripted::runtime --exact --nocapture\n",
+            program.display()
+        );
+        fs::write(directory.join("new"), script).unwrap();
+        fs::set_permissions(directory.join("new"), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::rename(directory.join("new"), directory.join("f")).unwrap();
+    };
+    build();
+    eventually("the program runs", || dev.invoke("1").text() == "1");
+    let first = processes_in(code.path());
+    build();
+    eventually("the program is started again", || {
+        dev.invoke("2").text() == "2" && processes_in(code.path()).iter().all(|pid| !first.contains(pid))
+    });
 }
 
 /// The remote addresses of the sockets of a process, in the hexadecimal form of `proc_net_tcp(5)`.

@@ -10,7 +10,7 @@ use std::{
 use actix_http::Method;
 use apigw_invoker::{
     backend::{Backend, ReplyMode},
-    client::{Client, ConnectionReuse},
+    client::{Client, SendRecord},
     message::{
         inbound::RequestBody,
         outbound::{OutboundRequest, Signature, SignedPayload},
@@ -62,7 +62,7 @@ async fn call(backend: &dyn Backend, client: &Client) {
         payload: SignedPayload::Hash,
     };
     let upstream = client
-        .send(&target.endpoint, target.timeouts, &mut request, None, &mut ConnectionReuse::None)
+        .send(&target.endpoint, target.timeouts, &mut request, None, &mut SendRecord::default())
         .await
         .unwrap();
     let ReplyMode::Collected { limit } = backend.reply_mode(&upstream) else { panic!("it is collected") };

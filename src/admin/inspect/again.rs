@@ -39,7 +39,7 @@ pub(super) async fn again(
         return refusal(StatusCode::FORBIDDEN, "A request is sent again only from the inspector's own page");
     }
     let Some(found) = inspect.inspector.find(&id) else { return not_kept() };
-    let bytes = match encoded(&found) {
+    let bytes = match encoded(&found.read()) {
         Ok(bytes) => bytes,
         Err(why) => return refusal(StatusCode::CONFLICT, why),
     };

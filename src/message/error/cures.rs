@@ -25,7 +25,10 @@ const CURES: [(&str, &str); 13] = [
         "function_response_invalid",
         "return `statusCode`, `headers` and `body` from the function, or turn is_proxy_integration off",
     ),
-    ("function_failed", "look into the function's log in CloudWatch"),
+    (
+        "function_failed",
+        "look into the function's log: in CloudWatch, or in the log of `dev` for one on this machine",
+    ),
     ("credentials_unavailable", "run `apigw-invoker check --credentials`, or look at /ready"),
     ("overloaded", "raise limits.max_in_flight or the route's max_in_flight, or limits.max_connections"),
     ("upstream_unavailable", "the circuit breaker closes once a call succeeds: see the failures before it"),

@@ -2,45 +2,42 @@
 //!
 //! Everything is copied as it is; `admin/inspect/` leaves out secrets when it shows a request.
 
-use std::{
-    cell::RefCell,
-    fmt,
-    rc::Rc,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{cell::RefCell, fmt, io::Write as _, rc::Rc, sync::Arc, time::Instant};
 
-use actix_http::{HttpMessage as _, Request, header::HeaderMap};
+use actix_http::{HttpMessage as _, Request, Uri, header::HeaderMap};
 
 use super::Record;
 use crate::{
-    client::{Endpoint, ReplyBody, UpstreamReply},
+    client::{Endpoint, HeadObserver, ReplyBody, UpstreamReply, encode_head},
     message::{
         client_link::ClientLink,
         error::ProxyError,
         inbound::{InboundRequest, RequestBody},
         outbound::OutboundRequest,
-        redaction::key_id_end,
     },
-    proxy,
-    signing::{SigningHeaders, SigningInput, explanation},
+    signing::{SigningInput, explanation},
     spans::SpanEnd,
     state::{
         inspector::{
-            BodyStart, ClientSide, HeadLines, InspectedAttempt, InspectedRequest, Inspection, Inspector,
-            LogEntry, Outgoing, RequestEnd, Secret, SignatureInput, Step,
+            Body, BodyStart, Inspection, Inspector, LogEntry, Part, RecordedAttempt, RecordedRequest,
+            RequestEnd, Secret,
         },
         signing::SignatureRecord,
+        snapshot::Route,
     },
 };
 
 /// Bytes of each of AWS's texts about a refused signature.
 const LONGEST_EXPECTED: usize = 32 << 10;
 
+/// The record of one request after the other.
+#[derive(Default)]
 pub struct RequestCopy {
-    inspector: Arc<Inspector>,
-    started: Instant,
-    request: InspectedRequest,
+    /// `None` between two requests.
+    inspector: Option<Arc<Inspector>>,
+    /// Bytes of each body that are kept.
+    body_limit: usize,
+    request: RecordedRequest,
     /// The body of a request that streams.
     streamed: Option<Rc<RefCell<BodyStart>>>,
 }
@@ -54,137 +51,93 @@ impl fmt::Debug for RequestCopy {
 impl RequestCopy {
     /// Copies the head of a request.
     pub fn begin(
+        &mut self,
         Inspection { inspector, hidden }: &Inspection,
         record: &Record,
         request: &Request,
         link: ClientLink,
         generation: u64,
-    ) -> Box<Self> {
-        let body = || BodyStart::new(inspector.body_limit());
-        let client = ClientSide {
-            ip: record.client_ip,
-            is_tls: link.is_tls(),
-            version: request.version(),
-            method: request.method().as_str().to_owned(),
-            target: Secret(request.uri().to_string()),
-            host: proxy::host(request).to_owned(),
-            headers: HeadLines::of(request.headers()),
-            body: body(),
-        };
-        Box::new(Self {
-            inspector: Arc::clone(inspector),
-            started: record.started,
-            request: InspectedRequest {
-                number: 0,
-                request_id: record.request_id_text().to_owned(),
-                received_at: record.received_at,
-                generation,
-                hidden: Arc::clone(hidden),
-                client,
-                added_secrets: HeadLines::none(),
-                route: None,
-                outgoing: None,
-                attempts: Vec::new(),
-                reply_body: body(),
-                expected: None,
-                response: HeadLines::none(),
-                response_body: body(),
-                steps: Vec::with_capacity(4),
-                log: Vec::new(),
-                end: RequestEnd::default(),
-            },
-            streamed: None,
-        })
+    ) {
+        self.body_limit = inspector.body_limit();
+        self.inspector = Some(Arc::clone(inspector));
+        let copy = &mut self.request;
+        (copy.received_at, copy.started) = (record.received_at, record.started);
+        (copy.generation, copy.hidden) = (generation, Some(Arc::clone(hidden)));
+        (copy.client_ip, copy.is_tls, copy.version) = (record.client_ip, link.is_tls(), request.version());
+        copy.push(Part::RequestId, record.request_id.as_bytes());
+        copy.push(Part::Method, request.method().as_str().as_bytes());
+        copy.push_with(Part::Target, |buffer| push_target(buffer, request.uri()));
+        copy.push_headers(Part::ClientHeaders, request.headers());
     }
 
-    pub fn set_route(&mut self, id: &Arc<str>, pattern: &str, at: Duration) {
-        self.request.route = Some((Arc::clone(id), pattern.to_owned()));
-        self.request.steps.push((Step::Routed, at));
+    pub fn set_route(&mut self, id: &Arc<str>, pattern: &str) {
+        self.request.route = Some(Arc::clone(id));
+        self.request.push(Part::Pattern, pattern.as_bytes());
+        self.request.steps.routed = Some(Instant::now());
     }
 
     /// Copies the body, or its pieces as they arrive, and the secret headers that the route sets: an event
     /// may have them joined with the client's.
-    pub fn on_inbound(&mut self, inbound: &mut InboundRequest) {
-        self.step(Step::BodyRead);
-        for (name, value) in inbound.headers.iter().filter(|(_, value)| value.is_sensitive()) {
-            self.request.added_secrets.push(name, value.as_bytes(), true);
+    pub fn on_inbound(&mut self, inbound: &mut InboundRequest, has_edits: bool) {
+        self.request.steps.body_read = Some(Instant::now());
+        if has_edits {
+            self.request.push_secret_headers(Part::AddedSecrets, &inbound.headers);
         }
         match &mut inbound.body {
             RequestBody::Empty => {}
-            RequestBody::Whole(bytes) => self.request.client.body.push(bytes),
+            RequestBody::Whole(bytes) => self.request.push_body(Body::Client, bytes, self.body_limit),
             RequestBody::Stream(stream) => {
-                let streamed = Rc::new(RefCell::new(BodyStart::new(self.inspector.body_limit())));
+                let streamed = Rc::new(RefCell::new(BodyStart::new(self.body_limit)));
                 self.streamed = Some(Rc::clone(&streamed));
                 stream.observe(move |piece| streamed.borrow_mut().push(piece));
             }
         }
     }
 
-    pub fn on_attempt_start(&mut self, outbound: &OutboundRequest, endpoint: &Endpoint, at: Duration) {
-        self.request.attempts.push(InspectedAttempt {
-            started: at,
-            signed: None,
-            sent: None,
-            answered: None,
-            ended: None,
-            status: None,
-            reply: HeadLines::none(),
-            failure: None,
-            retry: None,
-            signature: None,
-        });
-        let mut body = BodyStart::new(self.inspector.body_limit());
-        body.push(outbound.body.bytes());
-        self.request.outgoing = Some(Outgoing {
-            endpoint: endpoint.to_string(),
-            is_tls: endpoint.tls.is_some(),
-            method: outbound.method.as_str().to_owned(),
-            path_and_query: Secret(outbound.path_and_query.clone()),
-            headers: HeadLines::of(&outbound.headers),
-            body,
-        });
+    pub fn on_attempt_start(&mut self, outbound: &OutboundRequest, endpoint: &Endpoint) {
+        let attempt = RecordedAttempt::new(Instant::now(), endpoint.tls.is_some(), endpoint.port);
+        if self.request.attempts.is_empty() {
+            self.request.push_body(Body::Outgoing, outbound.body.bytes(), self.body_limit);
+        }
+        self.request.attempts.push(attempt);
+        self.request.push(Part::Attempt, endpoint.host.as_bytes());
     }
 
-    pub fn on_signed(&mut self, headers: &SigningHeaders, used: &SignatureRecord, input: SigningInput) {
-        let at = self.started.elapsed();
-        if let Some(outgoing) = &mut self.request.outgoing {
-            for (name, value) in headers.lines() {
-                outgoing.headers.push(&name, value, false);
-            }
-        }
+    pub fn on_signed(&mut self, used: &SignatureRecord, input: &SigningInput) {
+        self.request.push(Part::CanonicalRequest, &input.canonical.text);
+        self.request.push(Part::StringToSign, input.string_to_sign.as_bytes());
+        self.request.push(Part::KeyId, used.keys.access_key_id().as_bytes());
         if let Some(attempt) = self.request.attempts.last_mut() {
-            attempt.signed = Some(at);
-            attempt.signature = Some(SignatureInput {
-                canonical_request: Secret(input.canonical.text),
-                string_to_sign: input.string_to_sign,
-                key_id_end: key_id_end(used.keys.access_key_id()).to_owned(),
-                owner: used.owner,
-            });
+            attempt.owner = Some(used.owner);
         }
     }
 
-    pub fn on_sent(&mut self, at: Duration) {
+    /// Copies a request that cannot be signed.
+    pub fn on_not_signed(&mut self, outbound: &OutboundRequest) {
+        if let Ok(head) = encode_head(outbound, None, true) {
+            self.request.push(Part::RequestHead, &head);
+        }
+    }
+
+    pub fn on_sent(&mut self, at: Instant) {
         if let Some(attempt) = self.request.attempts.last_mut() {
             attempt.sent = Some(at);
         }
     }
 
-    pub fn on_response_head(&mut self, reply: &UpstreamReply, at: Duration) {
+    pub fn on_response_head(&mut self, reply: &UpstreamReply, at: Instant) {
         if let Some(attempt) = self.request.attempts.last_mut() {
-            attempt.answered = Some(at);
-            attempt.status = Some(reply.status);
-            attempt.reply = HeadLines::of(&reply.headers);
+            (attempt.answered, attempt.status) = (Some(at), Some(reply.status));
         }
     }
 
-    pub fn on_attempt_failed(&mut self, error: &ProxyError, at: Duration) {
+    pub fn on_attempt_failed(&mut self, error: &ProxyError, at: Instant) {
         if let Some(attempt) = self.request.attempts.last_mut() {
-            attempt.failure = Some(error.to_string());
-            attempt.ended = Some(at);
+            (attempt.failure, attempt.ended) = (Some(error.to_string()), Some(at));
         }
     }
 
-    pub fn on_attempt_end(&mut self, at: Duration) {
+    pub fn on_attempt_end(&mut self, at: Instant) {
         if let Some(attempt) = self.request.attempts.last_mut() {
             attempt.ended.get_or_insert(at);
         }
@@ -198,9 +151,9 @@ impl RequestCopy {
     }
 
     pub fn on_reply_read(&mut self, reply: &UpstreamReply) {
-        self.step(Step::ReplyRead);
+        self.request.steps.reply_read = Some(Instant::now());
         if let ReplyBody::Whole(bytes) = &reply.body {
-            self.request.reply_body.push(bytes);
+            self.request.push_body(Body::Reply, bytes, self.body_limit);
         }
     }
 
@@ -225,21 +178,22 @@ impl RequestCopy {
     }
 
     pub fn on_log_line(&mut self, level: log::Level, text: String) {
-        let after = self.started.elapsed();
+        let after = self.request.started.elapsed();
         self.request.log.push(LogEntry { after, level, text });
     }
 
     pub fn on_response(&mut self, headers: &HeaderMap) {
-        self.step(Step::Responded);
-        self.request.response = HeadLines::of(headers);
+        self.request.steps.responded = Some(Instant::now());
+        self.request.push_headers(Part::ResponseHeaders, headers);
     }
 
     pub fn on_response_piece(&mut self, piece: &[u8]) {
-        self.request.response_body.push(piece);
+        self.request.push_body(Body::Response, piece, self.body_limit);
     }
 
-    /// Hands the copy to the inspector.
-    pub fn end(mut self: Box<Self>, end: &SpanEnd, bytes_in: u64) {
+    /// Hands the record to the inspector, and gets one for the next request.
+    pub fn end(&mut self, end: &SpanEnd, bytes_in: u64) {
+        let Some(inspector) = self.inspector.take() else { return };
         self.request.end = RequestEnd {
             took: end.took,
             status: end.status,
@@ -249,36 +203,67 @@ impl RequestCopy {
             is_left: end.is_left,
         };
         if let Some(streamed) = self.streamed.take() {
-            let limit = self.inspector.body_limit();
-            let body = streamed.replace(BodyStart::new(limit));
+            let body = streamed.borrow();
+            self.request.push_body(Body::Client, body.bytes(), self.body_limit);
+            self.request.set_body_total(Body::Client, body.total);
             // a body that streams goes out as it came
-            if let Some(outgoing) = &mut self.request.outgoing {
-                outgoing.body.push(body.bytes());
-                outgoing.body.total = body.total;
+            if !self.request.attempts.is_empty() {
+                self.request.push_body(Body::Outgoing, body.bytes(), self.body_limit);
+                self.request.set_body_total(Body::Outgoing, body.total);
             }
-            self.request.client.body = body;
         }
-        self.inspector.add(self.request);
+        inspector.add(&mut self.request);
+    }
+}
+
+impl HeadObserver for RequestCopy {
+    fn on_request_head(&mut self, head: &[u8]) {
+        self.request.push(Part::RequestHead, head);
     }
 
-    fn step(&mut self, step: Step) {
-        self.request.steps.push((step, self.started.elapsed()));
+    fn on_reply_head(&mut self, head: &[u8]) {
+        self.request.push(Part::ReplyHead, head);
+    }
+}
+
+/// Writes a target; that of a client on HTTP/1.1 is nearly always in origin form.
+fn push_target(buffer: &mut Vec<u8>, uri: &Uri) {
+    match uri.path_and_query() {
+        Some(path_and_query) if uri.authority().is_none() => {
+            buffer.extend_from_slice(path_and_query.as_str().as_bytes());
+        }
+        // writing to memory does not fail
+        _ => drop(write!(buffer, "{uri}")),
     }
 }
 
 /// The steps of a request that only its copy observes.
 impl Record {
     /// An attempt has been signed.
-    pub fn on_signed(&mut self, headers: &SigningHeaders, used: &SignatureRecord, input: SigningInput) {
+    pub fn on_signed(&mut self, used: &SignatureRecord, input: &SigningInput) {
         if let Some(copy) = self.copy() {
-            copy.on_signed(headers, used, input);
+            copy.on_signed(used, input);
         }
     }
 
-    /// The request has been read as far as its route needs it.
-    pub fn on_inbound(&mut self, inbound: &mut InboundRequest) {
+    /// An attempt cannot be signed, so it is not sent.
+    pub fn on_not_signed(&mut self, outbound: &OutboundRequest, route: &Route) {
+        route.metrics.signing_failures.add(1);
         if let Some(copy) = self.copy() {
-            copy.on_inbound(inbound);
+            copy.on_not_signed(outbound);
+        }
+    }
+
+    /// The observer of an attempt's heads, if they are to be recorded.
+    pub fn head_observer(&mut self) -> Option<&mut dyn HeadObserver> {
+        self.copy().map(|copy| copy as &mut dyn HeadObserver)
+    }
+
+    /// The request has been read as far as its route needs it.
+    /// `has_edits` is true if the route sets headers.
+    pub fn on_inbound(&mut self, inbound: &mut InboundRequest, has_edits: bool) {
+        if let Some(copy) = self.copy() {
+            copy.on_inbound(inbound, has_edits);
         }
     }
 

@@ -3,6 +3,10 @@
 //! The supervisor is a child subreaper (`prctl(2)`, `PR_SET_CHILD_SUBREAPER`): each orphan below it becomes
 //! its child. Its standard input is a pipe that `dev` never writes to and that is closed with `dev`, even
 //! after SIGKILL. It then kills all processes below it, so that nothing is left.
+//!
+//! If the supervisor itself gets SIGKILL, the kernel kills the function (`PR_SET_PDEATHSIG`, which
+//! [`execute`] sets before it becomes the function). Processes that the function has started go on then: they
+//! do not inherit the signal.
 
 use std::{
     collections::HashMap,
@@ -17,14 +21,15 @@ use std::{
 };
 
 use rustix::process::{
-    Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process, set_child_subreaper, wait,
+    Pid, Signal, WaitOptions, WaitStatus, getpid, getppid, kill_process, set_child_subreaper,
+    set_parent_process_death_signal, wait,
 };
 
 /// Pause between two searches for processes that are left.
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// The process's name (`comm`). `pkill -9 apigw-invoker` matches that of the program, and must end `dev`
-/// alone: nothing kills the processes below a supervisor that has got SIGKILL.
+/// alone, so that the supervisor can kill the processes below it.
 const NAME: &str = "supervisor";
 
 /// The processes below are being killed.
@@ -44,12 +49,12 @@ pub fn run(command: &[OsString]) -> ExitCode {
 }
 
 fn start(command: &[OsString]) -> io::Result<Pid> {
-    let (program, arguments) =
-        command.split_first().ok_or_else(|| io::Error::other("there is no command"))?;
     set_child_subreaper(Some(getpid()))?;
-    let child = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::null())
+    // this program, even if its file has been replaced
+    let child = Command::new("/proc/self/exe")
+        .args(["supervise", "--below", &getpid().as_raw_nonzero().to_string(), "--"])
+        .args(command)
+        .stdin(io::stdout().as_fd().try_clone_to_owned()?)
         .stdout(io::stderr().as_fd().try_clone_to_owned()?)
         // a terminal sends Ctrl-C to its foreground process group
         .process_group(0)
@@ -63,6 +68,32 @@ fn start(command: &[OsString]) -> io::Result<Pid> {
         }
     });
     Pid::from_raw(child.id().cast_signed()).ok_or_else(|| io::Error::other("there is no process id"))
+}
+
+/// Runs the command in place of this program, and lets the kernel kill it when the supervisor `parent` ends.
+/// Standard input is the supervisor's standard output, for the reason why the command cannot be started.
+pub fn execute(parent: i32, command: &[OsString]) -> ExitCode {
+    let report = io::stdin().as_fd().try_clone_to_owned().map(fs::File::from);
+    let error = replace_by(parent, command);
+    if let Ok(mut report) = report {
+        let _ = writeln!(report, "cannot start {error}");
+    }
+    ExitCode::FAILURE
+}
+
+/// Returns only if it fails.
+fn replace_by(parent: i32, command: &[OsString]) -> io::Error {
+    let Some((program, arguments)) = command.split_first() else {
+        return io::Error::other("there is no command");
+    };
+    if let Err(error) = set_parent_process_death_signal(Some(Signal::KILL)) {
+        return error.into();
+    }
+    // the signal is sent only for an end from now on
+    if getppid().map(Pid::as_raw_nonzero).is_none_or(|pid| pid.get() != parent) {
+        return io::Error::other("its supervisor has ended");
+    }
+    Command::new(program).args(arguments).stdin(Stdio::null()).exec()
 }
 
 /// Waits until no process is left, and kills those that outlive the main process.

@@ -59,12 +59,17 @@ impl Drop for Watch {
     }
 }
 
-/// The command's program if it is written as a path: a build may write it into `target`.
+/// The command's program if it is written as a path: a build may write it into `target`, which need not exist
+/// before the first one.
 fn program(function: &LocalFunction) -> Option<PathBuf> {
     let program = Path::new(function.command.first()?);
-    let is_path = program.components().count() > 1;
+    if program.components().count() < 2 {
+        return None;
+    }
     let program = function.directory.join(program);
-    is_path.then(|| fs::canonicalize(&program).unwrap_or(program))
+    let existing = program.ancestors().find(|path| path.exists())?;
+    let missing = program.strip_prefix(existing).ok()?;
+    Some(fs::canonicalize(existing).ok()?.join(missing))
 }
 
 struct Watched {
@@ -90,10 +95,12 @@ impl Watched {
         for directory in directories(&root) {
             watcher.watch(&directory, RecursiveMode::NonRecursive)?;
         }
-        if let Some(parent) = program.as_deref().and_then(Path::parent)
-            && !counts(&root, parent)
+        let existing =
+            |program: &Path| program.ancestors().skip(1).find(|path| path.is_dir()).map(Path::to_owned);
+        if let Some(parent) = program.as_deref().and_then(existing)
+            && !counts(&root, &parent)
         {
-            watcher.watch(parent, RecursiveMode::NonRecursive)?;
+            watcher.watch(&parent, RecursiveMode::NonRecursive)?;
         }
         Ok(Self { root, program, watcher })
     }
@@ -129,7 +136,7 @@ impl Watched {
         let mut is_changed = false;
         for path in paths {
             let counts = counts(&self.root, path);
-            is_changed |= counts || self.program.as_ref() == Some(path);
+            is_changed |= counts || self.program.as_ref() == Some(path) || self.leads_to_program(path);
             if counts && path.is_dir() {
                 for directory in directories(path) {
                     let _ = self.watcher.watch(&directory, RecursiveMode::NonRecursive);
@@ -137,6 +144,20 @@ impl Watched {
             }
         }
         is_changed
+    }
+}
+
+impl Watched {
+    /// Follows a directory above the program that has just been made; true if the program is there already.
+    fn leads_to_program(&mut self, path: &Path) -> bool {
+        let Some(program) = self.program.as_deref().filter(|program| program.starts_with(path)) else {
+            return false;
+        };
+        let made = program.ancestors().skip(1).take_while(|directory| directory.starts_with(path));
+        for directory in made.filter(|directory| directory.is_dir()) {
+            let _ = self.watcher.watch(directory, RecursiveMode::NonRecursive);
+        }
+        program.exists()
     }
 }
 

@@ -24,9 +24,9 @@ pub enum Ended {
 }
 
 impl Ended {
-    /// Parses the report of the supervisor. A supervisor that was killed reports nothing.
+    /// Parses the report of the supervisor: its first line. A supervisor that was killed reports nothing.
     pub fn parse(report: &str) -> Self {
-        match report.trim().split_once(' ') {
+        match report.lines().next().unwrap_or_default().split_once(' ') {
             Some(("exit", code)) => Self::Exit(code.parse().unwrap_or(1)),
             Some(("signal", number)) => Self::Signal(number.parse().unwrap_or(9)),
             Some(("cannot", rest)) => {
@@ -125,6 +125,7 @@ mod tests {
             ("exit 3", "RequestId: 1 Error: Runtime exited with error: exit status 3"),
             ("signal 9", "RequestId: 1 Error: Runtime exited with error: signal: killed"),
             ("", "RequestId: 1 Error: Runtime exited with error: signal: killed"),
+            ("signal 9\nexit 1\n", "RequestId: 1 Error: Runtime exited with error: signal: killed"),
             (
                 "cannot start No such file or directory (os error 2)",
                 "RequestId: 1 Error: fork/exec ./main: no such file or directory",

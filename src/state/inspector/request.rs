@@ -1,7 +1,6 @@
-//! A recorded request: both sides, attempts, signatures, log lines and times.
+//! A recorded request as pages read it: both sides, attempts, signatures, log lines and times.
 //!
-//! Heads and bodies are copies, because a slice would keep the whole buffer of its connection. They may
-//! contain secrets, so `Debug` shows none of them.
+//! Heads and bodies may contain secrets, so `Debug` shows none of them.
 
 use std::{
     borrow::Cow,
@@ -11,10 +10,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use actix_http::{
-    StatusCode, Version,
-    header::{HeaderMap, HeaderName},
-};
+use actix_http::{StatusCode, Version};
 
 use crate::{settings::Hidden, signing::KeyOwner};
 
@@ -112,14 +108,14 @@ pub enum Step {
 }
 
 /// A line of the log with the request's id.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct LogEntry {
     pub after: Duration,
     pub level: log::Level,
     pub text: String,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone, Copy)]
 pub struct RequestEnd {
     pub took: Duration,
     /// The status of the response; `None` if the client closed the connection before it.
@@ -132,6 +128,7 @@ pub struct RequestEnd {
 }
 
 /// A value that `Debug` does not show.
+#[derive(Clone)]
 pub struct Secret<T>(pub T);
 
 impl<T> fmt::Debug for Secret<T> {
@@ -157,21 +154,34 @@ impl HeadLines {
         Self(Secret(Vec::new()))
     }
 
-    pub fn of(headers: &HeaderMap) -> Self {
-        let mut lines = Self(Secret(Vec::with_capacity(512)));
-        for (name, value) in headers {
-            lines.push(name, value.as_bytes(), value.is_sensitive());
-        }
-        lines
+    /// Lines that `push_line` wrote.
+    pub(super) fn of_lines(lines: &[u8]) -> Self {
+        Self(Secret(lines.to_vec()))
     }
 
-    /// Appends a header; its value has no line end.
-    pub fn push(&mut self, name: &HeaderName, value: &[u8], is_sensitive: bool) {
-        let lines = &mut self.0.0;
-        lines.push(if is_sensitive { b'!' } else { b' ' });
-        for part in [name.as_str().as_bytes(), b":", value, b"\n"] {
-            lines.extend_from_slice(part);
+    /// The headers of a head in HTTP/1.1; names become lower case.
+    pub(super) fn of_wire(head: &[u8]) -> Self {
+        let mut lines = Vec::with_capacity(head.len());
+        // a parser skips empty lines before the first line (RFC 9112, 2.2)
+        let fields = head.trim_ascii_start().split(|byte| *byte == b'\n').skip(1);
+        for field in fields.map(<[u8]>::trim_ascii) {
+            let Some(colon) = field.iter().position(|byte| *byte == b':') else { continue };
+            lines.push(b' ');
+            lines.extend(field[..colon].trim_ascii_end().to_ascii_lowercase());
+            lines.push(b':');
+            lines.extend_from_slice(field[colon + 1..].trim_ascii_start());
+            lines.push(b'\n');
         }
+        Self(Secret(lines))
+    }
+
+    #[cfg(test)]
+    pub fn of(headers: &actix_http::header::HeaderMap) -> Self {
+        let mut lines = Vec::new();
+        for (name, value) in headers {
+            super::recording::push_line(&mut lines, name, value.as_bytes(), value.is_sensitive());
+        }
+        Self(Secret(lines))
     }
 
     pub fn iter(&self) -> impl Iterator<Item = HeadLine<'_>> {
@@ -200,6 +210,11 @@ impl BodyStart {
         Self { bytes: Secret(Vec::new()), limit, total: 0 }
     }
 
+    /// The kept beginning of a body of `total` bytes.
+    pub(super) fn of(kept: Vec<u8>, total: u64) -> Self {
+        Self { limit: kept.len(), bytes: Secret(kept), total }
+    }
+
     pub fn push(&mut self, piece: &[u8]) {
         let room = self.limit - self.bytes.0.len();
         self.bytes.0.extend_from_slice(&piece[..piece.len().min(room)]);
@@ -217,36 +232,6 @@ impl BodyStart {
 }
 
 impl InspectedRequest {
-    /// Bytes in memory, approximately.
-    pub(super) fn weight(&self) -> usize {
-        let heads = |attempt: &InspectedAttempt| {
-            let signature = attempt.signature.as_ref();
-            let texts = signature.map_or(0, |signature| {
-                signature.canonical_request.0.capacity() + signature.string_to_sign.capacity()
-            });
-            attempt.reply.0.0.capacity() + texts + size_of::<InspectedAttempt>()
-        };
-        let outgoing = self.outgoing.as_ref().map_or(0, |outgoing| {
-            outgoing.path_and_query.0.capacity() + outgoing.headers.0.0.capacity() + outgoing.body.weight()
-        });
-        let expected = self.expected.as_ref().map_or(0, |Secret((request, text))| request.len() + text.len());
-        size_of::<Self>()
-            + self.client.method.capacity()
-            + self.client.host.capacity()
-            + self.client.target.0.capacity()
-            + self.client.headers.0.0.capacity()
-            + self.added_secrets.0.0.capacity()
-            + self.response.0.0.capacity()
-            + [&self.client.body, &self.reply_body, &self.response_body]
-                .map(BodyStart::weight)
-                .iter()
-                .sum::<usize>()
-            + self.attempts.iter().map(heads).sum::<usize>()
-            + self.log.iter().map(|entry| size_of::<LogEntry>() + entry.text.capacity()).sum::<usize>()
-            + outgoing
-            + expected
-    }
-
     /// A request without anything but its id.
     #[cfg(test)]
     pub fn for_tests(request_id: &str) -> Self {
@@ -278,11 +263,5 @@ impl InspectedRequest {
             log: Vec::new(),
             end: RequestEnd::default(),
         }
-    }
-}
-
-impl BodyStart {
-    fn weight(&self) -> usize {
-        self.bytes.0.capacity()
     }
 }

@@ -10,8 +10,8 @@ use tempfile::TempDir;
 use super::super::{
     commands::curl_lines,
     support::{
-        eventually, get,
-        process::{Process, binary, end_of},
+        call, eventually, get,
+        process::{Process, binary, end_of, through},
     },
 };
 
@@ -38,7 +38,9 @@ impl Running {
     #[track_caller]
     fn start(kind: &str) -> Self {
         let temporary = tempfile::tempdir().unwrap();
-        let (process, address) = Process::listening(command(kind).env("TMPDIR", temporary.path()));
+        // the tests may run below `nohup`
+        let mut command = through(&["env", "--default-signal=HUP"], &command(kind));
+        let (process, address) = Process::listening(command.env("TMPDIR", temporary.path()));
         eventually("a word of welcome", || process.output().contains("Ctrl-C"));
         assert!(process.output().contains(&format!("http://{address} ")), "{}", process.output());
         Self { process, address, temporary }
@@ -110,10 +112,31 @@ fn keys_of_the_environment() {
 
 #[test]
 fn the_child_does_not_outlive_its_parent() {
-    let Running { process, address, temporary: _temporary } = Running::start("environment");
+    let Running { process, address, temporary } = Running::start("environment");
     // SIGKILL, so that it cannot forward a signal or clean up
     drop(process);
     eventually("the child ends", || TcpStream::connect(address).is_err());
+    eventually("the child leaves no files", || std::fs::read_dir(temporary.path()).unwrap().next().is_none());
+}
+
+#[test]
+fn the_end_of_the_terminal_ends_both() {
+    let mut running = Running::start("environment");
+    running.process.signal("HUP");
+    running.process.wait();
+    assert!(TcpStream::connect(running.address).is_err());
+}
+
+#[test]
+fn the_inspector_shows_the_requests_of_the_child() {
+    let running = Running::start("environment");
+    assert_eq!(get(running.address, "/iam/echo").status, 200);
+    let admin = running.process.admin();
+    let listed = call(admin, "GET", "/inspect", &[("Accept", "application/json")], b"").json();
+    assert_eq!(listed["requests"][0]["target"], "/iam/echo");
+    let one = call(admin, "GET", "/inspect/1", &[("Accept", "application/json")], b"").json();
+    assert_eq!(one["sends_again"], true);
+    running.stop();
 }
 
 #[test]

@@ -99,7 +99,7 @@ fn runtime() {
         match &*script {
             "echo" | "headers" | "reflects" | "answers-too-much" | "prints" => call.answers(&script),
             "answers-twice" | "answers-another" => call.answers_wrongly(&script),
-            "streams" | "fails-in-a-stream" | "dies-in-a-stream" => call.streams(&script),
+            "streams" | "streams-no-body" | "fails-in-a-stream" | "dies-in-a-stream" => call.streams(&script),
             _ => call.ends(&script),
         }
     }
@@ -172,6 +172,12 @@ impl Call<'_> {
                 let prelude = [prelude.as_slice(), &[0; 8]].concat();
                 let kind = "application/vnd.awslambda.http-integration-response";
                 self.api.stream(self.id, kind, &[&prelude, b"one ", b"two"], "0\r\n\r\n");
+            }
+            "streams-no-body" => {
+                let kind = "application/vnd.awslambda.http-integration-response";
+                let chunk = vec![b' '; 1 << 20];
+                let chunks = vec![&*chunk; 8];
+                self.api.stream(self.id, kind, &chunks, "0\r\n\r\n");
             }
             "fails-in-a-stream" => self.api.stream(
                 self.id,

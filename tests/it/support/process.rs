@@ -86,6 +86,28 @@ struct Said {
     reader: Option<JoinHandle<()>>,
 }
 
+/// The command as an argument of another program that replaces itself by it.
+pub fn through(wrapper: &[&str], inner: &Command) -> Command {
+    let mut command = Command::new(wrapper[0]);
+    command.args(&wrapper[1..]).arg(inner.get_program()).args(inner.get_args());
+    for (name, value) in inner.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command
+}
+
+/// Sends a signal, such as `TERM`, to the process with this id.
+pub fn signal_to(id: u32, name: &str) {
+    let sent = Command::new("sh")
+        .args(["-c", "kill -s \"$0\" \"$1\"", name, &id.to_string()])
+        .status()
+        .expect("there is a shell");
+    assert!(sent.success());
+}
+
 impl Process {
     /// Starts a command.
     pub fn start(command: &mut Command) -> Self {
@@ -157,11 +179,7 @@ impl Process {
 
     /// Sends a signal, such as `TERM`.
     pub fn signal(&self, name: &str) {
-        let sent = Command::new("sh")
-            .args(["-c", "kill -s \"$0\" \"$1\"", name, &self.child.id().to_string()])
-            .status()
-            .expect("there is a shell");
-        assert!(sent.success());
+        signal_to(self.child.id(), name);
     }
 
     /// Waits until a log line contains this text.
