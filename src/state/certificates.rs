@@ -1,6 +1,6 @@
 //! The expiry of the process's certificates: the server certificate of `listen.https`, and the routes'
-//! `client_certificate` and `certificate` of `roles_anywhere`. One warning is logged when a certificate expires soon, and another when it has
-//! expired.
+//! `client_certificate` and `certificate` of `roles_anywhere`. One warning is logged when a certificate
+//! expires soon, and another when it has expired.
 //!
 //! `app.rs` runs the watch beside the workers, `cli/check.rs` prints the same warnings, and
 //! `admin/certificates.rs` exports the times.

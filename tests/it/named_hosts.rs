@@ -255,7 +255,8 @@ fn no_proxy_decides_for_each_host() {
     let upstream = upstream();
     let proxy = proxy_to(upstream.plain.address);
     let route = format!(
-        "uri: /*\napi_gateway:\n  function_uri: '{URI}'\n  hosts: ['*.eu-west-1.amazonaws.com', direct.invalid]\n  \
+        "uri: /*\napi_gateway:\n  function_uri: '{URI}'\n  \
+         hosts: ['*.eu-west-1.amazonaws.com', direct.invalid]\n  \
          ssl_verify: false\n  timeout: 10s\n  authorization: {{ iam: {{ {KEYS}, aws_region: us-east-1, \
          service: es }} }}\n"
     );

@@ -1,4 +1,5 @@
-//! `k8s/examples/services`: each route signs as its service requires, and its limits are those of its traffic.
+//! `k8s/examples/services`: each route signs as its service requires, and its limits are those of its
+//! traffic.
 
 use std::{
     fs,
@@ -99,13 +100,15 @@ const TRIALS: &[Trial] = &[
         (GRAPHQL, "/graphql"), "eu-central-1/appsync"),
     trial("vpc-lattice", ("POST", "/billing/invoices?month=5"), &[JSON], b"{}",
         (LATTICE, "/invoices?month=5"), "eu-central-1/vpc-lattice-svcs"),
-    trial("s3", ("PUT", "/bucket/a/b%20c.txt"), &[("x-amz-meta-owner", "me"), ("Content-MD5", "XUFAKrxLKna5cZ2REBfFkg==")],
-        b"hello", (S3, "/bucket/a/b%20c.txt"), "eu-central-1/s3"),
+    trial("s3", ("PUT", "/bucket/a/b%20c.txt"),
+        &[("x-amz-meta-owner", "me"), ("Content-MD5", "XUFAKrxLKna5cZ2REBfFkg==")], b"hello",
+        (S3, "/bucket/a/b%20c.txt"), "eu-central-1/s3"),
     trial("s3", ("GET", "/bucket/a/b%20c.txt"), &[("Range", "bytes=0-9")], b"",
         (S3, "/bucket/a/b%20c.txt"), "eu-central-1/s3"),
     trial("s3", ("GET", "/bucket?list-type=2&prefix=a/b&encoding-type=url"), &[], b"",
         (S3, "/bucket?list-type=2&prefix=a%2Fb&encoding-type=url"), "eu-central-1/s3"),
-    trial("s3", ("POST", "/bucket/large?uploads"), &[], b"", (S3, "/bucket/large?uploads="), "eu-central-1/s3"),
+    trial("s3", ("POST", "/bucket/large?uploads"), &[], b"",
+        (S3, "/bucket/large?uploads="), "eu-central-1/s3"),
     trial("s3", ("PUT", "/bucket/large?partNumber=2&uploadId=VXBs.a-_~"), &[], b"part",
         (S3, "/bucket/large?partNumber=2&uploadId=VXBs.a-_~"), "eu-central-1/s3"),
     trial("s3", ("POST", "/bucket/large?uploadId=VXBs"), &[], b"<CompleteMultipartUpload/>",
@@ -119,7 +122,8 @@ const TRIALS: &[Trial] = &[
         (GATEWAY, "/mcp"), "us-east-1/bedrock-agentcore"),
     trial("mcp-gateway", ("GET", "/mcp"), &[ACCEPT_EVENTS, SESSION, ("Last-Event-ID", "7")], b"",
         (GATEWAY, "/mcp"), "us-east-1/bedrock-agentcore"),
-    trial("mcp-gateway", ("DELETE", "/mcp"), &[SESSION], b"", (GATEWAY, "/mcp"), "us-east-1/bedrock-agentcore"),
+    trial("mcp-gateway", ("DELETE", "/mcp"), &[SESSION], b"",
+        (GATEWAY, "/mcp"), "us-east-1/bedrock-agentcore"),
     trial("mcp-runtime", ("POST", "/mcp/runtime"), &[JSON, ACCEPT_EVENTS, SESSION], TOOLS,
         (AGENTCORE, RUNTIME), "us-east-1/bedrock-agentcore"),
     trial("mcp-lambda", ("POST", "/mcp/function"), &[JSON, ACCEPT_EVENTS, SESSION], TOOLS,

@@ -86,7 +86,8 @@ fn ahead_by_an_hour(authority: &Authority) -> SecuredUpstream {
             if apart.abs() > Duration::from_mins(15) { ("403 Forbidden", body) } else { ("200 OK", "ok") };
         write!(
             stream,
-            "HTTP/1.1 {status}\r\ndate: {}\r\ncontent-type: application/xml\r\ncontent-length: {}\r\n\r\n{body}",
+            "HTTP/1.1 {status}\r\ndate: {}\r\ncontent-type: application/xml\r\n\
+             content-length: {}\r\n\r\n{body}",
             HttpDate::from(now),
             body.len()
         )
