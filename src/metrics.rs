@@ -46,6 +46,7 @@ pub struct Metrics {
     routes: SharedByName<RouteMetrics>,
     endpoints: SharedByName<EndpointMetrics>,
     listener_certificate: Mutex<Option<Validity>>,
+    exchanged_certificates: Mutex<Vec<(Arc<str>, Validity)>>,
 }
 
 /// Counters by name. While a caller holds the counters of a name, every other caller gets the same ones.
@@ -62,6 +63,7 @@ impl Metrics {
             routes: SharedByName(Mutex::default()),
             endpoints: SharedByName(Mutex::default()),
             listener_certificate: Mutex::default(),
+            exchanged_certificates: Mutex::default(),
         })
     }
 
@@ -72,6 +74,15 @@ impl Metrics {
 
     pub fn listener_certificate(&self) -> Option<Validity> {
         *self.listener_certificate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sets the validity of the routes' certificates that IAM Roles Anywhere exchanges.
+    pub fn set_exchanged_certificates(&self, certificates: Vec<(Arc<str>, Validity)>) {
+        *self.exchanged_certificates.lock().unwrap_or_else(PoisonError::into_inner) = certificates;
+    }
+
+    pub fn exchanged_certificates(&self) -> Vec<(Arc<str>, Validity)> {
+        self.exchanged_certificates.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The counters of the route with this id.

@@ -1,25 +1,36 @@
 """The trials of `run`."""
 
+import asyncio
 import io
 import json
 import logging
 import re
+import socket
+import struct
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 
 import boto3
+import cramjam
+import uvicorn
 from botocore import UNSIGNED
 from botocore.config import Config
+from mcp import ClientSession
+from mcp.client.streamable_http import streamable_http_client
+from mcp.server import MCPServer
 from moto.server import ThreadedMotoServer
+from openai import OpenAI
 from opensearchpy import OpenSearch
 from opensearchpy.helpers import bulk
-from verifier import ID, LARGE_SIZE, SECRET, TOKEN, Verifier
+from verifier import ID, LARGE_SIZE, SECRET, SILENCE, TOKEN, Verifier
 
 BINARY, WORK = Path(sys.argv[1]), Path(sys.argv[2])
+EXAMPLES = Path(__file__).resolve().parents[2] / "k8s/examples/services/settings/routes"
 # the services, with the `payload` of each
 SERVICES = [
     ("s3", "unsigned"), ("s3", "signed"), ("s3-outposts", "signed"), ("s3-object-lambda", "unsigned"),
@@ -39,14 +50,31 @@ def compare(name: str, result: object, expected: object) -> None:
         print(f"DIFFERS  {name}: {result!r} instead of {expected!r}", flush=True)
 
 
-class Sidecar:
-    """The binary with a route for each service, which the client's host names."""
+def example_routes(directory: Path, upstream: str) -> None:
+    """The routes of k8s/examples/services, with the upstream as their host, its region and its keys."""
+    for file in EXAMPLES.glob("*.yaml"):
+        text = re.sub(r"(function_uri: )https://[^/{\s]+", rf"\1http://{upstream}", file.read_text())
+        text = re.sub(r"aws_region: [\w-]+", "aws_region: us-east-1", text)
+        keys = f"accesskey: {ID}, secretkey: {SECRET}, session_token: {TOKEN}"
+        (directory / file.name).write_text(re.sub(r"iam: \{ *", f"iam: {{ {keys}, ", text))
 
-    def __init__(self, upstream: str) -> None:
-        settings = WORK / "settings"
+
+class Sidecar:
+    """The binary with a route for each service, which the client's host names, or with the examples."""
+
+    def __init__(self, upstream: str, of_examples: bool = False) -> None:
+        settings = WORK / ("examples" if of_examples else "settings")
         (settings / "routes").mkdir(parents=True, exist_ok=True)
         for old in (settings / "routes").iterdir():
             old.unlink()
+        if of_examples:
+            example_routes(settings / "routes", upstream)
+        else:
+            self._service_routes(settings, upstream)
+        self._start(settings)
+
+    @staticmethod
+    def _service_routes(settings: Path, upstream: str) -> None:
         for service, payload in SERVICES:
             iam = f"accesskey: {ID}, secretkey: {SECRET}, session_token: {TOKEN}, service: {service}"
             iam += f", payload: {payload}" if payload else ""
@@ -57,6 +85,8 @@ class Sidecar:
                 f"  function_uri: http://{upstream}\n  max_req_body_size: {limit}\n  timeout: 60s\n"
                 f"  authorization: {{ iam: {{ {iam} }} }}\n"
             )
+
+    def _start(self, settings: Path) -> None:
         key, certificate = WORK / "key.pem", WORK / "certificate.pem"
         request = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost"
         names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate]
@@ -66,7 +96,7 @@ class Sidecar:
             f"listen: {{ http: 127.0.0.1:0, {https} }}\nadmin: {{ address: 127.0.0.1:0 }}\n"
             "limits: { max_request_body: none }\nlog: { access: false }\n"
         )
-        self.log = WORK / "log"
+        self.log = WORK / f"{settings.name}.log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen([BINARY, "run", "--settings", settings], stderr=log)
         self.plain = self._says(r"listening on ([^ ,]+),")
@@ -183,17 +213,68 @@ def other_clients(sidecar: Sidecar) -> None:
         done, errors = bulk(search, [{"_op_type": "index", "_index": "i", "_source": {"a": 1}}])
         found = search.search(index="i", body={"query": {"match_all": {}}})
         compare(f"{name}: opensearch-py", (done, errors, found["hits"]["total"]["value"]), (1, [], 1))
-    snappy = b"\x0c\x2chello world\xff\x00"
-    write = {"content-encoding": "snappy", "content-type": "application/x-protobuf"}
-    response = sidecar.call("aps-default", "POST", "/workspaces/ws-1/api/v1/remote_write", write, snappy)
-    compare("aps: remote write", (response.status, json.load(response)["size"]), (200, len(snappy)))
-    mcp = {"accept": "application/json, text/event-stream", "content-type": "application/json"}
-    message = json.dumps({"jsonrpc": "2.0", "id": 7, "method": "tools/list"}).encode()
-    response = sidecar.call("bedrock-agentcore-default", "POST", "/mcp", mcp, message)
-    event = json.loads(response.read().decode().split("data: ")[1])
-    compare("bedrock-agentcore: MCP", (event["id"], response.headers["mcp-session-id"]), (7, "1868"))
-    response = sidecar.call("bedrock-agentcore-default", "DELETE", "/mcp", {"mcp-session-id": "1868"})
-    compare("bedrock-agentcore: end of the session", response.status, 200)
+
+
+def write_request() -> bytes:
+    """Prometheus' WriteRequest (prompb/remote.proto) with one sample."""
+
+    def field(number: int, content: bytes) -> bytes:
+        return bytes([number << 3 | 2, len(content)]) + content
+
+    label = field(1, b"__name__") + field(2, b"up")
+    sample = b"\x09" + struct.pack("<d", 1.0) + b"\x10\x01"
+    return field(1, field(1, label) + field(2, sample))
+
+
+def examples(sidecar: Sidecar, verifier: Verifier) -> None:
+    """Clients as k8s/examples/services describes them."""
+    url = f"http://{sidecar.plain}"
+    search = OpenSearch(f"{url}/opensearch")
+    compare("example opensearch", search.search(index="i", body={})["hits"]["total"]["value"], 1)
+    search = OpenSearch(f"{url}/collection")
+    compare("example opensearch-serverless", search.search(index="i", body={})["hits"]["total"]["value"], 1)
+    write = write_request()
+    headers = {"content-encoding": "snappy", "content-type": "application/x-protobuf"}
+    body = bytes(cramjam.snappy.compress_raw(write))
+    request = urllib.request.Request(f"{url}/prometheus/api/v1/remote_write", data=body, headers=headers)
+    answer = json.load(urllib.request.urlopen(request, timeout=60))
+    compare("example prometheus", answer, {"size": len(write), "encoding": "snappy"})
+    chat = OpenAI(base_url=f"{url}/v1", api_key="unused").chat.completions
+    question = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
+    compare("example bedrock", chat.create(**question).choices[0].message.content, "Hello")
+    pieces = [chunk.choices[0].delta.content for chunk in chat.create(**question, stream=True)]
+    compare("example bedrock, streamed", pieces, ["Hel", "lo"])
+    compare("example mcp-gateway", asyncio.run(mcp_client(f"{url}/mcp")), (["slow"], "done"))
+    compare("example mcp-gateway: end of the session", verifier.seen[-1]["method"], "DELETE")
+    s3 = client(url, None)
+    s3.put_object(Bucket="bucket", Key="example", Body=b"hello")
+    compare("example s3", s3.get_object(Bucket="bucket", Key="example")["Body"].read(), b"hello")
+    s3.delete_object(Bucket="bucket", Key="example")
+
+
+async def mcp_client(url: str) -> tuple:
+    """Lists the tools of an MCP server and calls one that is silent for a while."""
+    async with streamable_http_client(url) as streams, ClientSession(*streams[:2]) as session:
+        await session.initialize()
+        tools = [tool.name for tool in (await session.list_tools()).tools]
+        result = await session.call_tool("slow", {})
+        return tools, result.content[0].text
+
+
+def mcp_server() -> tuple[str, int]:
+    """Starts an MCP server on loopback."""
+    server = MCPServer("tools")
+
+    @server.tool()
+    async def slow() -> str:
+        await asyncio.sleep(SILENCE)
+        return "done"
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(server.streamable_http_app(), log_level="error")
+    run = uvicorn.Server(config).run
+    threading.Thread(target=run, kwargs={"sockets": [listener]}, daemon=True).start()
+    return listener.getsockname()
 
 
 def signatures(sidecar: Sidecar, verifier: Verifier) -> None:
@@ -218,8 +299,9 @@ def main() -> None:
     moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     moto.start()
     host, port = moto.get_host_and_port()
-    verifier = Verifier((host, port))
+    verifier = Verifier((host, port), mcp_server())
     sidecar = Sidecar(verifier.address)
+    of_examples = Sidecar(verifier.address, of_examples=True)
     try:
         plain = client(f"http://{sidecar.plain}", None)
         secure = client(f"https://{sidecar.secure}", str(sidecar.certificate))
@@ -229,6 +311,7 @@ def main() -> None:
             objects(name, s3)
             large(name, s3, sidecar, verifier)
         other_clients(sidecar)
+        examples(of_examples, verifier)
         signatures(sidecar, verifier)
         payloads = {seen["payload"] for seen in verifier.seen if seen["service"] == "s3"}
         compare("an aws-chunked body was signed as one", "STREAMING-UNSIGNED-PAYLOAD-TRAILER" in payloads, True)
@@ -238,8 +321,9 @@ def main() -> None:
         urllib.request.urlopen(urllib.request.Request(f"http://{verifier.address}/", headers=forged)).read()
         compare("a forged date is refused", len(verifier.refused), 1)
     finally:
-        sidecar.process.terminate()
-        sidecar.process.wait()
+        for running in (sidecar, of_examples):
+            running.process.terminate()
+            running.process.wait()
         moto.stop()
     print(f"{differences} differences")
     sys.exit(differences > 0)

@@ -4,8 +4,10 @@ import hashlib
 import http.client
 import json
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import cramjam
 from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
@@ -14,6 +16,8 @@ ID, SECRET, TOKEN = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "
 KIN_OF_S3 = {"s3", "s3-outposts", "s3-object-lambda"}
 REQUIRES_HASH = KIN_OF_S3 | {"aoss", "glacier", "vpc-lattice-svcs"}
 PIECE = 1 << 20
+# seconds, longer than the default of `timeout`
+SILENCE = 3.5
 # an object of this name is not kept: its upload is counted, its download is made up
 LARGE = "/bucket/large"
 LARGE_SIZE = 1 << 30
@@ -31,13 +35,13 @@ def expected_signature(method: str, url: str, headers: dict, service: str, diges
 
 
 class Verifier(ThreadingHTTPServer):
-    """Listens on loopback. `objects` is the address of moto's S3."""
+    """Listens on loopback. `objects` is the address of moto's S3, `tools` that of an MCP server."""
 
     daemon_threads = True
 
-    def __init__(self, objects: tuple[str, int]) -> None:
+    def __init__(self, objects: tuple[str, int], tools: tuple[str, int]) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.objects = objects
+        self.objects, self.tools = objects, tools
         self.refused: list[str] = []
         self.seen: list[dict] = []
         threading.Thread(target=self.serve_forever, daemon=True).start()
@@ -124,6 +128,12 @@ class Handler(BaseHTTPRequestHandler):
             self.answer_large()
         elif seen["service"] == "s3" and "x-trial" not in self.headers:
             self.pass_on(bytes(whole))
+        elif self.path == "/mcp" and "x-trial" not in self.headers:
+            self.stream_on(bytes(whole))
+        elif self.path == "/openai/v1/chat/completions":
+            self.answer_chat(json.loads(whole))
+        elif self.path.endswith("/api/v1/remote_write"):
+            self.answer_remote_write(bytes(whole))
         else:
             self.answer_json(bytes(whole))
 
@@ -136,13 +146,59 @@ class Handler(BaseHTTPRequestHandler):
         for _ in range(LARGE_SIZE // PIECE):
             self.wfile.write(bytes(PIECE))
 
-    def pass_on(self, body: bytes) -> None:
-        connection = http.client.HTTPConnection(*self.server.objects)
+    def forward(self, address: tuple[str, int], body: bytes) -> tuple:
+        connection = http.client.HTTPConnection(*address)
         skipped = ("host", "transfer-encoding", "content-length", "via")
         headers = {name: value for name, value in self.headers.items() if name.lower() not in skipped}
-        headers["host"] = f"{self.server.objects[0]}:{self.server.objects[1]}"
+        headers["host"] = f"{address[0]}:{address[1]}"
         connection.request(self.command, self.path, body, headers)
-        response = connection.getresponse()
+        return connection, connection.getresponse()
+
+    def begin_stream(self, status: int, headers: list) -> None:
+        self.send_response_only(status)
+        for name, value in headers:
+            if name.lower() not in ("content-length", "transfer-encoding", "connection"):
+                self.send_header(name, value)
+        self.send_header("transfer-encoding", "chunked")
+        self.end_headers()
+
+    def send_piece(self, piece: bytes) -> None:
+        self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+        self.wfile.flush()
+
+    def stream_on(self, body: bytes) -> None:
+        """Passes a request on to the MCP server, and its events back as they come."""
+        connection, response = self.forward(self.server.tools, body)
+        self.begin_stream(response.status, response.getheaders())
+        while piece := response.read1(PIECE):
+            self.send_piece(piece)
+        self.send_piece(b"")
+        connection.close()
+
+    def answer_chat(self, request: dict) -> None:
+        """Answers as OpenAI's Chat Completions, with a silence in a stream."""
+        base = {"id": "1", "created": 1, "model": request["model"]}
+        if not request.get("stream"):
+            choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Hello"}}
+            body = base | {"object": "chat.completion", "choices": [choice]}
+            return self.respond(200, [("content-type", "application/json")], json.dumps(body).encode())
+        self.begin_stream(200, [("content-type", "text/event-stream")])
+        for text in ("Hel", "lo"):
+            choice = {"index": 0, "finish_reason": None, "delta": {"content": text}}
+            chunk = base | {"object": "chat.completion.chunk", "choices": [choice]}
+            self.send_piece(f"data: {json.dumps(chunk)}\n\n".encode())
+            time.sleep(SILENCE)
+        self.send_piece(b"data: [DONE]\n\n")
+        self.send_piece(b"")
+
+    def answer_remote_write(self, body: bytes) -> None:
+        """The size of a WriteRequest, which must be a snappy block."""
+        write = bytes(cramjam.snappy.decompress_raw(body))
+        answer = json.dumps({"size": len(write), "encoding": self.headers["content-encoding"]}).encode()
+        self.respond(200, [("content-type", "application/json")], answer)
+
+    def pass_on(self, body: bytes) -> None:
+        connection, response = self.forward(self.server.objects, body)
         self.respond(response.status, response.getheaders(), response.read())
         connection.close()
 
@@ -154,11 +210,6 @@ class Handler(BaseHTTPRequestHandler):
             document = {"took": 1, "errors": False, "items": [{"index": {"status": 201}}]}
         elif path.endswith("/_search"):
             document = {"hits": {"total": {"value": 1}, "hits": [{"_id": "1", "_source": {"a": 1}}]}}
-        elif path == "/mcp" and self.command == "POST":
-            number = json.loads(body).get("id")
-            document = {"jsonrpc": "2.0", "id": number, "result": {"tools": [{"name": "t"}]}}
-            event = f"event: message\ndata: {json.dumps(document)}\n\n".encode()
-            return self.respond(200, [("content-type", "text/event-stream"), ("mcp-session-id", "1868")], event)
         self.respond(200, [("content-type", "application/json")], json.dumps(document).encode())
 
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = answer

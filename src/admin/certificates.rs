@@ -1,6 +1,7 @@
 //! Metrics of the process's certificates.
 //!
-//! `state/certificates.rs` updates the listener's validity; those of the routes are in the snapshot.
+//! `state/certificates.rs` updates the validity of the listener's and of those that IAM Roles Anywhere
+//! exchanges; the client certificates are in the snapshot.
 
 use super::{exposition::Scrape, families::Exposed};
 use crate::{
@@ -22,7 +23,7 @@ impl Exposed for Certificate {
         MetricRow::gauge(
             "apigw_invoker_certificate_expiry_timestamp_seconds",
             &["certificate", "route"],
-            "Expiry of each certificate that the sidecar presents, in Unix seconds.",
+            "Expiry of each certificate that the sidecar presents or exchanges for keys, in Unix seconds.",
             |own| sample([own.setting.name(), &own.route], number(own.validity.not_after)),
         ),
         MetricRow::gauge(
@@ -41,6 +42,9 @@ impl Exposed for Certificate {
         let routes = routes.map(|(route, validity)| (CertificateSetting::Client, route, validity));
         for (setting, route, validity) in listener.into_iter().chain(routes) {
             see(&Self { setting, route: route.to_owned(), validity });
+        }
+        for (route, validity) in scrape.snapshot.metrics.exchanged_certificates() {
+            see(&Self { setting: CertificateSetting::Exchanged, route: route.to_string(), validity });
         }
     }
 }

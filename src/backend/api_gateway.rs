@@ -192,6 +192,10 @@ impl Backend for ApiGateway {
         let is_for = |known: fn(&str) -> bool| error_type(&upstream.headers).is_some_and(known);
         match upstream.status {
             StatusCode::FORBIDDEN if is_for(is_expiry) => Verdict::KeysExpired,
+            // Amazon S3 (its API reference, "List of error codes")
+            StatusCode::BAD_REQUEST if upstream.xml_code().is_some_and(|code| code == "ExpiredToken") => {
+                Verdict::KeysExpired
+            }
             StatusCode::TOO_MANY_REQUESTS if is_for(is_throttling) => Verdict::Throttled,
             // not 502: the function has run and its response is invalid for API Gateway
             StatusCode::INTERNAL_SERVER_ERROR

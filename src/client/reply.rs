@@ -1,7 +1,7 @@
 //! The response from AWS: a head, and a body that streams (`response.rs`), is collected, or is decoded from
 //! an event stream (`event_stream.rs`). `proxy.rs` selects the form that the backend needs.
 
-use std::{future::poll_fn, pin::Pin};
+use std::{borrow::Cow, future::poll_fn, pin::Pin};
 
 use actix_http::{
     StatusCode,
@@ -15,7 +15,10 @@ use super::{
     piece_buffer::PieceBuffer,
     response::ResponseBody,
 };
-use crate::message::error::{ErrorKind, ProxyError};
+use crate::{
+    message::error::{ErrorKind, ProxyError},
+    text::flat_xml,
+};
 
 /// Content type of a response of `InvokeWithResponseStream`.
 const EVENT_STREAM: &str = "application/vnd.amazon.eventstream";
@@ -63,6 +66,16 @@ impl UpstreamReply {
         let is_xml = |value: &HeaderValue| value.to_str().is_ok_and(|text| text.contains("xml"));
         matches!(self.status, StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN)
             && self.headers.get(header::CONTENT_TYPE).is_some_and(is_xml)
+    }
+
+    /// The code of an error in XML whose body has been read.
+    pub fn xml_code(&self) -> Option<Cow<'_, str>> {
+        match &self.body {
+            ReplyBody::Whole(body) if self.is_xml_refusal() => {
+                flat_xml::element(str::from_utf8(body).ok()?, "Code")
+            }
+            _ => None,
+        }
     }
 
     /// Decodes the body, an event stream of the Lambda API, until the start of the response is known: to the

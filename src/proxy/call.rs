@@ -14,7 +14,7 @@ use tokio::time::sleep;
 use self::debug_line::AttemptLine;
 use super::{deadline::Deadline, record::Record};
 use crate::{
-    backend::Verdict,
+    backend::{ReplyMode, Verdict},
     client::{
         Client, ReplyBody, SendRecord, UpstreamReply,
         aws_error::{error_type, log_word},
@@ -194,6 +194,9 @@ impl UpstreamCall<'_> {
             }
             result = result.map_err(|error| timeout_of_the_client(error, &progress));
         }
+        if matches!(&result, Ok(reply) if reply.is_xml_refusal()) {
+            result = Box::pin(self.with_xml_code(result)).await;
+        }
         let mut clock_was_wrong = false;
         match &result {
             Ok(reply) => {
@@ -209,6 +212,16 @@ impl UpstreamCall<'_> {
             AttemptLine { record, endpoint, keys, connection, result: &result }.log();
         }
         Ok(AttemptResult { result, signed, clock_was_wrong })
+    }
+
+    /// Reads the body of an error of Amazon S3: it has the code that a header has in other services.
+    async fn with_xml_code(
+        &self,
+        result: Result<UpstreamReply, ProxyError>,
+    ) -> Result<UpstreamReply, ProxyError> {
+        let reply = result?;
+        let ReplyMode::Collected { limit } = self.route.backend.reply_mode(&reply) else { return Ok(reply) };
+        self.deadline.run_within(pin!(reply.collect(limit))).await
     }
 
     /// True if another attempt may follow after this pause: the deadline allows it, the circuit breaker is

@@ -1,7 +1,7 @@
 //! The hosts of the user's own settings that the stand-in plays: APIs, Function URLs, and the Lambda API of
 //! each region.
 
-use std::{cmp::Reverse, net::IpAddr};
+use std::{cmp::Reverse, net::IpAddr, sync::Arc};
 
 use crate::{
     settings::{ApiGatewaySettings, BackendSettings, LocalFunction, PayloadVersion, RouteSettings, Settings},
@@ -13,8 +13,17 @@ use crate::{
 pub struct Played {
     apis: Vec<PlayedApi>,
     lambdas: Vec<PlayedLambda>,
+    named: Vec<NamedApis>,
     /// The hosts have nothing else.
     is_whole: bool,
+}
+
+/// The hosts of a route with `{host}`.
+#[derive(Debug)]
+struct NamedApis {
+    route: Arc<RouteSettings>,
+    /// The functions behind it.
+    functions: Vec<LocalFunction>,
 }
 
 /// The kind of an API, which decides its events and errors.
@@ -60,6 +69,11 @@ impl Played {
         let mut played = Self { is_whole: true, ..Self::default() };
         for route in &settings.routes {
             match &route.backend {
+                backend if backend.section().target_hosts().is_some() => {
+                    let behind = functions.iter().filter(|function| is_behind(function, &route.id));
+                    let functions = behind.cloned().collect();
+                    played.named.push(NamedApis { route: Arc::clone(route), functions });
+                }
                 BackendSettings::ApiGateway(gateway) => {
                     played.apis.push(PlayedApi::of(&route.id, gateway, functions));
                 }
@@ -78,13 +92,27 @@ impl Played {
     pub fn with_functions_alone(mut self) -> Self {
         self.apis.retain(|api| api.function.is_some());
         self.lambdas.clear();
+        self.named.clear();
         Self { is_whole: false, ..self }
     }
 
-    /// The APIs of a host whose path begins as this one does, the longest beginning first.
-    pub fn apis(&self, host: &str, path: &str) -> Vec<&PlayedApi> {
+    /// The targets for a host of the routes with `{host}`.
+    pub fn named(&self, host: &str) -> Vec<PlayedApi> {
+        let settings = |named: &NamedApis| match named.route.for_host(host).ok()??.backend {
+            BackendSettings::ApiGateway(gateway) => {
+                Some(PlayedApi::of(&named.route.id, &gateway, &named.functions))
+            }
+            BackendSettings::Lambda(_) => None,
+        };
+        self.named.iter().filter_map(settings).collect()
+    }
+
+    /// The APIs of a host whose path begins as this one does, the longest beginning first. `named` are those
+    /// of the routes with `{host}`.
+    pub fn apis<'p>(&'p self, named: &'p [PlayedApi], host: &str, path: &str) -> Vec<&'p PlayedApi> {
+        let all = self.apis.iter().chain(named);
         let mut apis: Vec<&PlayedApi> =
-            self.apis.iter().filter(|api| api.host.eq_ignore_ascii_case(host) && api.takes(path)).collect();
+            all.filter(|api| api.host.eq_ignore_ascii_case(host) && api.takes(path)).collect();
         apis.sort_by_key(|api| Reverse(api.path.len()));
         let longest = apis.first().map_or(0, |api| api.path.len());
         apis.retain(|api| api.path.len() == longest);
@@ -235,11 +263,13 @@ mod tests {
         let settings = Settings::from_documents(&documents, &[].into()).unwrap();
         let played = Played::of(&settings, &[]);
         let host = "x1.execute-api.eu-west-1.amazonaws.com";
-        let [api] = played.apis(host, "/prod/a/b")[..] else { panic!("{played:?}") };
+        let [api] = played.apis(&[], host, "/prod/a/b")[..] else { panic!("{played:?}") };
         assert_eq!((&*api.stage, &*api.region, api.kind), ("prod", "eu-west-1", ApiKind::Rest));
         assert_eq!(api.behind_stage("/prod/a/b"), "/a/b");
-        assert!(played.apis(host, "/dev/a").is_empty() && played.owns(host));
-        let [url] = played.apis("x2.lambda-url.eu-west-1.on.aws", "/any")[..] else { panic!("{played:?}") };
+        assert!(played.apis(&[], host, "/dev/a").is_empty() && played.owns(host));
+        let [url] = played.apis(&[], "x2.lambda-url.eu-west-1.on.aws", "/any")[..] else {
+            panic!("{played:?}")
+        };
         assert_eq!(
             (&*url.service, url.kind, url.behind_stage("/any")),
             ("lambda", ApiKind::FunctionUrl, "/any")

@@ -143,7 +143,8 @@ async fn answer(
     };
     let host = call.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let (played, host) = (account.played().unwrap_or_default(), host.to_owned());
-    let apis = if to_lambda { Vec::new() } else { played.apis(&host, &call.path) };
+    let named = if to_lambda { Vec::new() } else { played.named(&host) };
+    let apis = if to_lambda { Vec::new() } else { played.apis(&named, &host, &call.path) };
     let to_api = !to_lambda && (!apis.is_empty() || played.owns(&host));
     let to_sts = !to_api && call.path == "/" && call.method == Method::POST;
     if let Some(fault) =

@@ -1,6 +1,6 @@
-//! The expiry of the process's certificates: the server certificate of `listen.https` and the routes'
-//! `client_certificate`. One warning is logged when a certificate expires soon, and another when it has
-//! expired.
+//! The expiry of the process's certificates: the server certificate of `listen.https`, and the routes'
+//! `client_certificate` and `certificate` of `roles_anywhere`. One warning is logged when a certificate
+//! expires soon, and another when it has expired.
 //!
 //! `app.rs` runs the watch beside the workers, `cli/check.rs` prints the same warnings, and
 //! `admin/certificates.rs` exports the times.
@@ -12,8 +12,8 @@ use std::{
 };
 
 use crate::{
-    settings::{RouteSettings, Settings},
-    state::current::Current,
+    settings::{CredentialProvider, RouteSettings, Settings},
+    state::{current::Current, snapshot::Snapshot},
     text::listing,
     tls::{Validity, ValidityStatus, server as tls, server::ServerTls},
 };
@@ -25,6 +25,8 @@ pub enum CertificateSetting {
     Listener,
     /// `client_certificate` of a route.
     Client,
+    /// `certificate` of a route's `roles_anywhere`.
+    Exchanged,
 }
 
 impl CertificateSetting {
@@ -33,6 +35,7 @@ impl CertificateSetting {
         match self {
             Self::Listener => "listen.https",
             Self::Client => "client_certificate",
+            Self::Exchanged => "roles_anywhere",
         }
     }
 }
@@ -50,22 +53,39 @@ pub fn of_routes<'a>(
     })
 }
 
+/// The enabled routes whose certificate IAM Roles Anywhere exchanges, and its validity. Reads the files,
+/// because they are renewed.
+fn exchanged<'a>(routes: impl IntoIterator<Item = &'a RouteSettings>) -> Vec<(Arc<str>, Validity)> {
+    let validity = |route: &RouteSettings| match &route.backend.source()?.origin {
+        CredentialProvider::RolesAnywhere(source) => source.validity(),
+        _ => None,
+    };
+    let enabled = routes.into_iter().filter(|route| route.enabled);
+    enabled.filter_map(|route| Some((Arc::from(route.id.as_str()), validity(route)?))).collect()
+}
+
 /// A warning for each certificate of the settings that is not valid or expires soon, for `check`.
 pub fn warnings(settings: &Settings, now: SystemTime) -> Vec<String> {
     let listener = settings.listen.https.as_ref();
     let listener = listener.and_then(|https| tls::configuration(&https.files).ok()?.validity);
-    let shown = shown(listener, of_routes(settings.routes.iter().map(|route| &**route)));
+    let routes = || settings.routes.iter().map(|route| &**route);
+    let exchanged = exchanged(routes());
+    let shown = shown(listener, of_routes(routes()), &exchanged);
     shown.iter().filter_map(|(shown, routes)| warning(*shown, routes, now)).collect()
 }
 
 fn shown<'a>(
     listener: Option<Validity>,
     routes: impl Iterator<Item = (&'a str, Validity)>,
+    exchanged: &'a [(Arc<str>, Validity)],
 ) -> CertificateUsers<'a> {
     let mut shown = CertificateUsers::new();
     shown.extend(listener.map(|validity| ((CertificateSetting::Listener, validity), Vec::new())));
     for (route, validity) in routes {
         shown.entry((CertificateSetting::Client, validity)).or_default().push(route);
+    }
+    for (route, validity) in exchanged {
+        shown.entry((CertificateSetting::Exchanged, *validity)).or_default().push(route);
     }
     shown
 }
@@ -83,6 +103,10 @@ fn warning(
         CertificateSetting::Client => {
             (format!("{}: client_certificate", listing::routes(routes)), "servers refuse it")
         }
+        CertificateSetting::Exchanged => (
+            format!("{}: certificate of roles_anywhere", listing::routes(routes)),
+            "IAM Roles Anywhere refuses it",
+        ),
     };
     let cure = "replace the file, which takes no restart";
     Some(if is_valid {
@@ -108,22 +132,42 @@ impl CertificateWatch {
     /// Checks the certificates in this interval; never ends.
     pub async fn watch(&self, interval: Duration) {
         loop {
-            self.check(SystemTime::now());
+            let snapshot = self.current.get();
+            let exchanged = exchanged_in(&snapshot).await;
+            self.check(&snapshot, exchanged, SystemTime::now());
+            drop(snapshot);
             tokio::time::sleep(interval).await;
         }
     }
 
-    fn check(&self, now: SystemTime) {
-        let snapshot = self.current.get();
+    fn check(&self, snapshot: &Snapshot, exchanged: Vec<(Arc<str>, Validity)>, now: SystemTime) {
         let listener = self.listener.as_ref().and_then(|tls| tls.validity());
         snapshot.metrics.set_listener_certificate(listener);
-        let shown = shown(listener, of_routes(snapshot.routes_as_set.iter().map(|route| &**route)));
+        let client = of_routes(snapshot.routes_as_set.iter().map(|route| &**route));
+        let shown = shown(listener, client, &exchanged);
         for warning in
             new_warnings(&shown, &mut self.logged.lock().unwrap_or_else(PoisonError::into_inner), now)
         {
             log::warn!("{warning}");
         }
+        snapshot.metrics.set_exchanged_certificates(exchanged);
     }
+}
+
+/// The certificates of a snapshot that IAM Roles Anywhere exchanges, read on another thread: a file system
+/// may hang.
+async fn exchanged_in(snapshot: &Arc<Snapshot>) -> Vec<(Arc<str>, Validity)> {
+    let is_exchanged = |route: &RouteSettings| {
+        route.backend.source().is_some_and(|source| {
+            route.enabled && matches!(source.origin, CredentialProvider::RolesAnywhere(_))
+        })
+    };
+    if !snapshot.routes_as_set.iter().any(|route| is_exchanged(route)) {
+        return Vec::new();
+    }
+    let snapshot = Arc::clone(snapshot);
+    let read = move || exchanged(snapshot.routes_as_set.iter().map(|route| &**route));
+    tokio::task::spawn_blocking(read).await.unwrap_or_default()
 }
 
 /// The warnings that have not been logged yet; they are marked as logged.
@@ -159,7 +203,7 @@ mod tests {
     fn k3_each_certificate_is_logged_once_and_again_when_it_has_expired() {
         let mut logged = BTreeMap::new();
         let routes = ["a", "b"].map(|route| (route, CERTIFICATE));
-        let shown = shown(Some(CERTIFICATE), routes.into_iter());
+        let shown = shown(Some(CERTIFICATE), routes.into_iter(), &[]);
         let mut on = |day| new_warnings(&shown, &mut logged, on_day(day));
         assert!(on(79).is_empty());
         assert_eq!(
@@ -190,7 +234,7 @@ mod tests {
         let next = Validity { not_after: 101 * DAY, ..CERTIFICATE };
         for certificate in [CERTIFICATE, next, CERTIFICATE] {
             let warnings =
-                new_warnings(&shown(Some(certificate), std::iter::empty()), &mut logged, on_day(90));
+                new_warnings(&shown(Some(certificate), std::iter::empty(), &[]), &mut logged, on_day(90));
             assert_eq!(warnings.len(), 1, "{warnings:?}");
         }
     }

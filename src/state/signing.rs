@@ -89,7 +89,7 @@ impl Signing {
     /// corrected.
     pub fn observe_reply(&self, upstream: &UpstreamReply, used: &SignatureRecord) -> bool {
         if let Some(source) = self.credentials.as_ref().filter(|_| used.owner == KeyOwner::Route) {
-            if upstream.is_refusal_for("ExpiredToken") {
+            if is_refused_token(upstream) {
                 source.refresh_soon(&used.keys);
             } else if !upstream.status.is_client_error() && !upstream.status.is_server_error() {
                 source.accepted(&used.keys);
@@ -107,10 +107,15 @@ fn unavailable(cause: impl Into<Box<dyn Error + Send + Sync>>) -> ProxyError {
     ProxyError::new(ErrorKind::CredentialsUnavailable, cause)
 }
 
+/// True if AWS calls the keys expired.
+fn is_refused_token(upstream: &UpstreamReply) -> bool {
+    upstream.is_refusal_for("ExpiredToken") || upstream.xml_code().is_some_and(|code| code == "ExpiredToken")
+}
+
 /// True if AWS may have refused a signature because of its date. API Gateway and Lambda have one error code
-/// for all wrong signatures; STS and S3 have one for the clock.
+/// for all wrong signatures; STS and S3 have one for the clock, which S3 writes in the body.
 fn is_refused_date(upstream: &UpstreamReply) -> bool {
-    ["InvalidSignature", "SignatureDoesNotMatch", "RequestTimeTooSkewed"]
-        .iter()
-        .any(|kind| upstream.is_refusal_for(kind))
+    const SKEWED: &str = "RequestTimeTooSkewed";
+    ["InvalidSignature", "SignatureDoesNotMatch", SKEWED].iter().any(|kind| upstream.is_refusal_for(kind))
+        || upstream.xml_code().is_some_and(|code| code == SKEWED)
 }

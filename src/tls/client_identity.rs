@@ -69,7 +69,7 @@ pub(super) fn certified(
     use IdentityProblem::{Certificate, Key};
     let chain = chain(certificate).map_err(|error| Certificate(error.to_string()))?;
     let key = private_key(key).map_err(|error| Key(error.to_string()))?;
-    let key = ring::sign::any_supported_type(&key).map_err(|_| Key("an unknown kind of key".into()))?;
+    let key = ring::sign::any_supported_type(&key).map_err(|_| Key(unsupported(&key).into()))?;
     let certified = CertifiedKey::new(chain, key);
     match certified.keys_match() {
         Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(certified),
@@ -80,6 +80,14 @@ pub(super) fn certified(
     }
 }
 
+/// The kind of a key that ring does not read.
+fn unsupported(key: &PrivateKeyDer<'_>) -> &'static str {
+    /// The curve's object identifier, 1.3.132.0.35 (RFC 5480, 2.1.1.1).
+    const P521: [u8; 7] = [0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x23];
+    let is_p521 = key.secret_der().windows(P521.len()).any(|bytes| bytes == P521);
+    if is_p521 { "an EC key on P-521, which is not supported" } else { "an unknown kind of key" }
+}
+
 /// The text of a PEM file, or the text itself.
 fn pem(file_or_text: &str) -> io::Result<Zeroizing<String>> {
     let is_text = file_or_text.contains("-----BEGIN ");
@@ -87,7 +95,7 @@ fn pem(file_or_text: &str) -> io::Result<Zeroizing<String>> {
     Ok(Zeroizing::new(text))
 }
 
-fn chain(certificate: &str) -> io::Result<Vec<CertificateDer<'static>>> {
+pub(super) fn chain(certificate: &str) -> io::Result<Vec<CertificateDer<'static>>> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem(certificate)?.as_bytes()).collect();
     let chain = chain.map_err(|_| io::Error::other("invalid PEM"))?;
     if chain.is_empty() {
@@ -96,7 +104,7 @@ fn chain(certificate: &str) -> io::Result<Vec<CertificateDer<'static>>> {
     Ok(chain)
 }
 
-fn private_key(key: &str) -> io::Result<PrivateKeyDer<'static>> {
+pub(super) fn private_key(key: &str) -> io::Result<PrivateKeyDer<'static>> {
     let text = pem(key)?;
     PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|_| {
         let is_encrypted = text.contains("ENCRYPTED");

@@ -1,12 +1,17 @@
 //! `function_uri: https://{host}`: the client names the host, in `Host` or in an absolute target.
 
-use std::{io::Write as _, net::TcpListener};
+use std::{fs, io::Write as _, net::TcpListener};
 
-use super::support::{
-    App, Response, call, get,
-    process::{ANY_PORT, command, end_of, settings},
-    send,
-    tls::{Authority, SecuredUpstream, server},
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+
+use super::{
+    forward_proxy::proxy_to,
+    support::{
+        App, Http2, Response, call, eventually, get,
+        process::{ANY_PORT, Process, command, end_of, settings},
+        send,
+        tls::{Authority, SecuredUpstream, server},
+    },
 };
 
 const URI: &str = "https://{host}";
@@ -205,4 +210,163 @@ fn explain_check_and_routes_know_the_hosts() {
     assert_eq!(checked["connections"][0]["reached"], true, "{checked:#}");
     let routes = end_of(&mut command("routes", directory.path())).output;
     assert!(routes.contains("https://{host}/") && routes.contains("{host}/{host}"), "{routes}");
+}
+
+#[test]
+fn the_authority_of_http2_names_the_host() {
+    let upstream = upstream();
+    let app = App::listening("h2c: true", "")
+        .gateway("named", "/*", &format!("'{URI}'"), &keys(&upstream, "'*.eu-west-1.amazonaws.com'", ""))
+        .start();
+    let mut http2 = Http2::open(app.address);
+    let answer = http2.call("POST", "http://sqs.eu-west-1.amazonaws.com/q", &[], b"body").unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(last_scope(&upstream), "eu-west-1/sqs/aws4_request");
+    let refused = http2.call("GET", "http://sqs.eu-west-2.amazonaws.com/q", &[], b"").unwrap();
+    assert_eq!(refused.status, 404, "{}", refused.text());
+    // `Host` beside `:authority` never decides
+    let host = [("host", "sns.eu-west-1.amazonaws.com")];
+    let answer = http2.call("GET", "http://sqs.eu-west-1.amazonaws.com/q", &host, b"");
+    if answer.is_ok_and(|answer| answer.status == 200) {
+        let received = upstream.plain.received().pop().unwrap();
+        assert_eq!(received.header("host"), Some("sqs.eu-west-1.amazonaws.com"));
+    }
+}
+
+#[test]
+fn a_bounded_number_of_hosts_is_kept_and_the_others_still_work() {
+    let upstream = upstream();
+    let app = app(&upstream, "'*.s3.eu-west-1.amazonaws.com'", "");
+    for round in 0..2 {
+        for bucket in 0..200 {
+            let host = format!("b{bucket}.s3.eu-west-1.amazonaws.com");
+            assert_eq!(named(&app, &host).status, 200, "{round}");
+            assert_eq!(upstream.plain.received().pop().unwrap().header("host"), Some(host.as_str()));
+        }
+    }
+    let shown = format!("{:?}", app.snapshot);
+    let (_, rest) = shown.split_once("HostRoutes { hosts: ").unwrap();
+    let kept: usize = rest.split(|char: char| !char.is_ascii_digit()).next().unwrap().parse().unwrap();
+    assert!((1..=128).contains(&kept), "{kept}");
+}
+
+#[test]
+fn no_proxy_decides_for_each_host() {
+    let upstream = upstream();
+    let proxy = proxy_to(upstream.plain.address);
+    let route = format!(
+        "uri: /*\napi_gateway:\n  function_uri: '{URI}'\n  \
+         hosts: ['*.eu-west-1.amazonaws.com', direct.invalid]\n  \
+         ssl_verify: false\n  timeout: 10s\n  authorization: {{ iam: {{ {KEYS}, aws_region: us-east-1, \
+         service: es }} }}\n"
+    );
+    let directory = settings(ANY_PORT, &[("named", &route)]);
+    let mut run = command("run", directory.path());
+    run.env("HTTPS_PROXY", format!("http://{}", proxy.address));
+    run.env("NO_PROXY", "direct.invalid,sns.eu-west-1.amazonaws.com");
+    let (mut process, address) = Process::listening(&mut run);
+    let call = |host: &str| send(address, format!("GET /a HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+    assert_eq!(call("sqs.eu-west-1.amazonaws.com").status, 200);
+    let direct = call("direct.invalid");
+    assert_eq!((direct.status, direct.code().as_str()), (502, "upstream_connect"));
+    assert_eq!(call("ssm.eu-west-1.amazonaws.com").status, 200);
+    let tunnels: Vec<String> = proxy.received().into_iter().map(|request| request.line).collect();
+    let tunnel = |name: &str| format!("CONNECT {name}.eu-west-1.amazonaws.com:443 HTTP/1.1");
+    assert_eq!(tunnels, [tunnel("sqs"), tunnel("ssm")]);
+    process.stop();
+}
+
+#[test]
+fn keys_of_the_caller_sign_for_the_host() {
+    let upstream = upstream();
+    let rest = keys(&upstream, "'*.amazonaws.com'", "");
+    let rest = rest.replace(KEYS, "client_credentials: basic");
+    let app = App::with("").gateway("named", "/*", &format!("'{URI}'"), &rest).start();
+    for (user, service) in [("AKIDONE", "sqs"), ("AKIDTWO", "sns"), ("AKIDONE", "sns")] {
+        let basic = BASE64_STANDARD.encode(format!("{user}:secret"));
+        let head = format!("GET /a HTTP/1.1\r\nHost: {service}.eu-west-1.amazonaws.com\r\n");
+        let response = send(app.address, format!("{head}Authorization: Basic {basic}\r\n\r\n"));
+        assert_eq!(response.status, 200, "{}", response.text());
+        let received = upstream.plain.received().pop().unwrap();
+        let authorization = received.header("authorization").unwrap();
+        assert!(authorization.contains(&format!("Credential={user}/")), "{authorization}");
+        assert_eq!(last_scope(&upstream), format!("eu-west-1/{service}/aws4_request"));
+    }
+    let refused = named(&app, "sqs.eu-west-1.amazonaws.com");
+    assert_eq!(refused.code(), "client_credentials_missing");
+}
+
+#[test]
+fn a_reload_changes_the_hosts() {
+    let upstream = upstream();
+    let route = |hosts: &str| {
+        let indented: String = keys(&upstream, hosts, "").lines().map(|line| format!("  {line}\n")).collect();
+        format!("uri: /*\napi_gateway:\n  function_uri: '{URI}'\n{indented}")
+    };
+    let process = format!("{ANY_PORT}reload: {{ interval: 100ms }}\n");
+    let directory = settings(&process, &[("named", &route("sqs.eu-west-1.amazonaws.com"))]);
+    let (mut process, address) = Process::run(directory.path());
+    let status = |host: &str| send(address, format!("GET /a HTTP/1.1\r\nHost: {host}\r\n\r\n")).status;
+    assert_eq!((status("sqs.eu-west-1.amazonaws.com"), status("sns.eu-west-1.amazonaws.com")), (200, 404));
+    fs::write(directory.path().join("routes/named.yaml"), route("sns.eu-west-1.amazonaws.com")).unwrap();
+    eventually("the new host is called", || status("sns.eu-west-1.amazonaws.com") == 200);
+    assert_eq!(status("sqs.eu-west-1.amazonaws.com"), 404);
+    process.stop();
+}
+
+/// Spellings of hosts by which a client could try to reach this machine, or another host than the listed one.
+#[test]
+fn a_host_in_a_strange_spelling_is_refused_or_is_the_listed_one() {
+    let upstream = upstream();
+    let app = app(&upstream, "'*.amazonaws.com', 'xn--bcher-kva.example'", ", aws_region: r, service: es");
+    let absolute = |target: &str, host: &str| {
+        send(app.address, format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n"))
+    };
+    // the absolute target decides, whatever `Host` says (RFC 9112, 3.2.2)
+    assert_eq!(absolute("http://a.amazonaws.com/x", "evil.example").status, 200);
+    assert_eq!(upstream.plain.received().pop().unwrap().header("host"), Some("a.amazonaws.com"));
+    assert_ne!(absolute("http://evil.example/x", "a.amazonaws.com").status, 200);
+    for host in ["A.AmazonAWS.com", "a.amazonaws.com.", "a.amazonaws.com:443", "XN--BCHER-KVA.example"] {
+        assert_eq!(named(&app, host).status, 200, "{host}");
+        let received = upstream.plain.received().pop().unwrap();
+        let sent = host.trim_end_matches(":443").trim_end_matches('.').to_ascii_lowercase();
+        assert_eq!(received.header("host"), Some(sent.as_str()));
+    }
+    let accepted = upstream.plain.received().len();
+    for host in [
+        "user@a.amazonaws.com",
+        "a.amazonaws.com@evil.example",
+        "a.amazonaws.com#.evil.example",
+        "a.amazonaws.com/evil.example",
+        "a.amazonaws.com\\evil.example",
+        "evil.example?.amazonaws.com",
+        "a.amazonaws.com..",
+        ".amazonaws.com",
+        "..amazonaws.com",
+        "a.amazonaws.com:0443x",
+        "a.amazonaws.com:",
+        "a.amazonaws.com:80",
+        "a.amazonaws.com:70000",
+        "a.amazonaws.com:-1",
+        "a%2eamazonaws.com",
+        "a.amazonaws.com%00.evil.example",
+        "[::ffff:127.0.0.1]",
+        "127.1",
+        "2130706433",
+        "0x7f.1",
+        "169.254.169.254",
+        "0.0.0.0",
+        "b\u{fc}cher.example",
+        "a.amazonaws.com, b.amazonaws.com",
+        "a b.amazonaws.com",
+    ] {
+        let response = named(&app, host);
+        assert!([400, 404].contains(&response.status), "{host}: {}", response.status);
+        let target = format!("http://{host}/x");
+        let response = send(app.address, format!("GET {target} HTTP/1.1\r\nHost: a.amazonaws.com\r\n\r\n"));
+        let is_path = host.contains(['/', '?', '#']);
+        assert!(is_path || [400, 404].contains(&response.status), "{target}: {}", response.status);
+    }
+    let reached = upstream.plain.received().split_off(accepted);
+    assert!(reached.iter().all(|request| request.header("host") == Some("a.amazonaws.com")), "{reached:?}");
 }

@@ -104,6 +104,47 @@ fn k3_an_expiring_client_certificate_is_logged_at_the_start() {
 }
 
 #[test]
+fn the_end_of_a_certificate_that_roles_anywhere_exchanges_is_a_warning_and_a_metric() {
+    let authority = Authority::new("ours");
+    let now = OffsetDateTime::now_utc();
+    let ends = |life: Duration| lasting(&authority, now - Duration::from_mins(1), life);
+    let files = CertificateFiles::of(&ends(Duration::from_secs(75)));
+    let of_anywhere = "arn:aws:rolesanywhere:us-east-1:123456789012";
+    let route = format!(
+        "uri: /r\napi_gateway:\n  function_uri: https://a.example/\n  authorization: {{ iam: {{ \
+         roles_anywhere: {{ trust_anchor_arn: '{of_anywhere}:trust-anchor/a', \
+         profile_arn: '{of_anywhere}:profile/p', role_arn: 'arn:aws:iam::123456789012:role/r', \
+         certificate: {}, key: {} }} }} }}\n",
+        files.path("certificate"),
+        files.path("key")
+    );
+    let directory = settings(&format!("{ANY_PORT}reload: {{ interval: 100ms }}\n"), &[("r", &route)]);
+    let checked = end_of(&mut command("check", directory.path()));
+    let soon = "route r: certificate of roles_anywhere expires on ";
+    assert!(checked.code == Some(0) && checked.errors.contains(soon), "{checked:?}");
+    let mut run = command("run", directory.path());
+    run.env("AWS_ENDPOINT_URL_ROLESANYWHERE", "http://127.0.0.1:1");
+    let (mut process, _) = Process::listening(&mut run);
+    process.says(soon);
+    let labels = [("certificate", "roles_anywhere"), ("route", "r")];
+    let end = |life: Duration| {
+        let end = now - Duration::from_mins(1) + life;
+        u64::try_from(end.unix_timestamp()).unwrap()
+    };
+    let admin = process.admin();
+    let metric = |name: &str| Exposition::of(admin).count(name, &labels);
+    eventually("the metric is there", || Exposition::of(admin).value(EXPIRY, &labels).is_some());
+    assert_eq!(metric(EXPIRY), end(Duration::from_secs(75)));
+    // a renewed file counts at once
+    let renewed = Duration::from_hours(2400);
+    files.replace(&ends(renewed));
+    eventually("the renewed certificate is there", || metric(EXPIRY) == end(renewed));
+    assert_eq!(metric(RENEWAL_DUE), end(renewed / 5 * 4));
+    let log = process.stop();
+    assert_eq!(log.matches("certificate of roles_anywhere expires on").count(), 1, "{log}");
+}
+
+#[test]
 fn k3_the_expiry_of_each_certificate_is_a_metric() {
     let authority = Authority::new("ours");
     let day = Duration::from_hours(24);

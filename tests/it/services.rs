@@ -1,5 +1,6 @@
 //! Services whose rules for signatures and bodies differ, in front of stand-ins that verify them.
 
+mod examples;
 mod refusals;
 mod traffic;
 mod uploads;

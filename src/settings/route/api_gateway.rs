@@ -225,6 +225,10 @@ impl WrittenApiGateway {
                 .settled(declared!(WrittenApiGateway, "keepalive_timeout"), self.keepalive_timeout),
         };
         let upstream = self.upstream.check(own, checker);
+        if by_host && is_unprotected(function_uri.as_ref(), &upstream.connect) {
+            let problem = "`{host}` without TLS needs `connect.address` on loopback";
+            checker.at("function_uri").report(problem, "https://{host}");
+        }
         let authorization = match self.authorization.take() {
             None => Some(Authorization::default()),
             Some(written) => {
@@ -288,6 +292,11 @@ struct SigningContext {
     is_exposed: bool,
     /// The client names the host, whose name decides about region and service.
     by_host: bool,
+}
+
+/// True if a route without TLS could call the host that a client names.
+fn is_unprotected(uri: Option<&FunctionUri>, connect: &Connect) -> bool {
+    uri.is_some_and(|uri| is_exposed(uri, connect) || uri.scheme == Scheme::Http && connect.address.is_none())
 }
 
 /// True if requests leave this machine without TLS.

@@ -69,15 +69,12 @@ impl FunctionUri {
 
     /// Parses a URL whose host may be `{host}`, which the client names.
     pub(in crate::settings) fn parse_with_named_host(text: &str) -> Option<Self> {
-        let rest = text.split_at_checked("https://".len());
-        let rest = rest.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("https://"));
-        let Some(rest) = rest.and_then(|(_, rest)| rest.strip_prefix(BY_HOST)) else {
-            return Self::parse(text);
-        };
+        let Some((scheme, rest)) = text.split_once("://") else { return None };
+        let Some(rest) = rest.strip_prefix(BY_HOST) else { return Self::parse(text) };
         if !rest.is_empty() && !rest.starts_with(['/', '?']) {
             return None;
         }
-        let uri = Self::parse(&format!("https://host.invalid{rest}"))?;
+        let uri = Self::parse(&format!("{scheme}://host.invalid{rest}"))?;
         Some(Self { host: BY_HOST.to_owned(), authority: BY_HOST.to_owned(), ..uri })
     }
 
@@ -86,10 +83,11 @@ impl FunctionUri {
         self.authority == BY_HOST
     }
 
-    /// Sets the host that a client has named.
+    /// Sets the host that a client has named. It is meant to be reached by TLS, also if a stand-in without
+    /// TLS takes its place.
     pub(super) fn set_server(&mut self, host: String, port: u16) {
-        self.authority =
-            if port == self.scheme.default_port() { host.clone() } else { format!("{host}:{port}") };
+        let default = Scheme::Https.default_port();
+        self.authority = if port == default { host.clone() } else { format!("{host}:{port}") };
         (self.host, self.port) = (host, port);
     }
 

@@ -21,7 +21,7 @@ use crate::{
             shown::{REDACTED, Show},
         },
     },
-    tls::{IdentityProblem, SigningIdentity},
+    tls::{IdentityProblem, SigningIdentity, Validity},
 };
 
 /// ARNs of IAM Roles Anywhere (service authorization reference, "Resource types").
@@ -55,8 +55,8 @@ section! {
     /// Certificate of a CA that the trust anchor trusts: a PEM file with the certificate, followed by its
     /// intermediate certificates, or a reference to that text. Files are read again when they change.
     certificate: String, secret_unless_path() => |source| &source.certificate;
-    /// Private key of `certificate`, RSA or EC on P-256, in PKCS#1, PKCS#8 or SEC1: a PEM file, or a
-    /// reference to its text.
+    /// Private key of `certificate`, RSA or EC on P-256 or P-384, in PKCS#1, PKCS#8 or SEC1: a PEM file,
+    /// or a reference to its text.
     key: SecretString, secret_unless_path() => |source| &source.key;
 }
 
@@ -113,6 +113,11 @@ impl RolesAnywhereSettings {
         }
     }
 
+    /// The validity of the certificate that the next fetch uses; `None` if it cannot be read.
+    pub fn validity(&self) -> Option<Validity> {
+        SigningIdentity::validity(self.certificate.file_or_text())
+    }
+
     /// The files of certificate and key.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         [&self.certificate, &self.key].into_iter().filter_map(PemSource::file)
@@ -145,7 +150,7 @@ impl WrittenRolesAnywhere {
 
 const ROLE: &str = "arn:aws:iam::ACCOUNT:role/NAME";
 const CERTIFICATE: &str = "a PEM file with a valid certificate, followed by its intermediate certificates";
-const KEY: &str = "a PEM file with the key of certificate, RSA or EC on P-256";
+const KEY: &str = "a PEM file with the key of certificate, RSA or EC on P-256 or P-384";
 
 fn required<T>(checker: &mut Checker<'_>, key: &str, written: Option<T>, expected: &str) -> Option<T> {
     if written.is_none() && !checker.has_error(key) {

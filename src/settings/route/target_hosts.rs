@@ -13,7 +13,7 @@ use super::{
     each,
     function_uri::{FunctionUri, host_and_port},
     service::PayloadSigning,
-    upstream::{Scheme, UpstreamSettings},
+    upstream::UpstreamSettings,
 };
 use crate::{
     routing::HostPattern,
@@ -193,7 +193,7 @@ impl ApiGatewaySettings {
             iam.sign_for(&name)?;
         }
         let HostPort(connected, connected_port) = self.upstream.connect.place(&name, port);
-        let proxy = self.upstream.proxy_rule.choose(Scheme::Https, connected, connected_port);
+        let proxy = self.upstream.proxy_rule.choose(self.function_uri.scheme, connected, connected_port);
         let proxy = proxy.map_err(|unusable| TargetProblem::Proxy(unusable.to_string()))?;
         if proxy != self.upstream.proxy {
             settings.upstream =

@@ -99,6 +99,45 @@ fn a_refusal_for_expired_keys_is_retried_with_new_keys() {
     sidecar.end(&cloud);
 }
 
+/// Amazon S3 has the code in the body (its API reference, "Error responses").
+#[test]
+fn an_error_of_s3_for_expired_keys_is_retried_with_new_keys() {
+    let body = "<Error><Code>ExpiredToken</Code><Message>The provided token has expired.</Message>\
+                <Token-0>hush-token</Token-0></Error>";
+    let refusal = format!(
+        "HTTP/1.1 400 Bad Request\r\ncontent-type: application/xml\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let cloud = Cloud::new();
+    let expired = Expired::default();
+    let known = expired.clone();
+    let upstream = Upstream::serving(move |request, stream| {
+        let is_expired = known.0.lock().unwrap().contains(&key_id(request));
+        stream.write_all(if is_expired { refusal.as_bytes() } else { OK.as_bytes() })
+    });
+    let s3 = |payload: &str| format!("{}, service: s3{payload}", role(&cloud, "orders"));
+    let signed = gateway("/r", &upstream.uri("/"), &s3(""));
+    let streamed = gateway("/streamed", &upstream.uri("/"), &s3(", payload: unsigned"));
+    let retry = "  retry: { max_backoff: 20s }\n";
+    let sidecar = Sidecar::start(&[("r", format!("{signed}{retry}")), ("streamed", streamed)], &[]);
+    assert_eq!(sidecar.get("/r").status, 200);
+    expired.add_last(&upstream);
+    assert_eq!(sidecar.get("/r").status, 200);
+    assert_eq!((upstream.received().len(), cloud.calls(Service::AssumeRole)), (3, 2));
+    // a body that has been streamed cannot be sent again, but the keys are renewed
+    expired.add_last(&upstream);
+    let refused = call(sidecar.address, "PUT", "/streamed", &[], b"body");
+    assert_eq!(refused.status, 400);
+    assert!(
+        refused.text().contains("ExpiredToken") && !refused.text().contains("hush"),
+        "{}",
+        refused.text()
+    );
+    eventually("new keys", || cloud.calls(Service::AssumeRole) == 3);
+    assert_eq!(sidecar.get("/r").status, 200);
+    sidecar.end(&cloud);
+}
+
 #[test]
 fn without_new_keys_in_time_the_refusal_is_the_answer() {
     let cloud = Cloud::new();

@@ -5,8 +5,8 @@ use std::{fs, path::Path, time::Duration};
 
 use apigw_invoker::settings::{Document, Settings};
 use rcgen::{
-    ExtendedKeyUsagePurpose, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, SerialNumber,
-    SignatureAlgorithm, date_time_ymd,
+    ExtendedKeyUsagePurpose, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256,
+    SerialNumber, SignatureAlgorithm, date_time_ymd,
 };
 
 use super::{super::support::tls::Authority, *};
@@ -15,6 +15,9 @@ const RSA_PKCS8: &str = include_str!("keys/rsa.pkcs8.pem");
 const RSA_PKCS1: &str = include_str!("keys/rsa.pkcs1.pem");
 const EC_PKCS8: &str = include_str!("keys/ec.pkcs8.pem");
 const EC_SEC1: &str = include_str!("keys/ec.sec1.pem");
+const P384_PKCS8: &str = include_str!("keys/p384.pkcs8.pem");
+const P384_SEC1: &str = include_str!("keys/p384.sec1.pem");
+const P521: &str = include_str!("keys/p521.sec1.pem");
 
 /// A certificate with this PKCS#8 key, as PEM; its serial number has 20 bytes.
 fn certificate(authority: &Authority, key: &str, algorithm: &'static SignatureAlgorithm) -> String {
@@ -76,11 +79,14 @@ fn rsa_and_ec_keys_of_every_format_get_the_keys_of_the_role() {
     let cloud = cloud(&authority, Duration::from_hours(1));
     let rsa = certificate(&authority, RSA_PKCS8, &PKCS_RSA_SHA256);
     let ec = certificate(&authority, EC_PKCS8, &PKCS_ECDSA_P256_SHA256);
+    let p384 = certificate(&authority, P384_PKCS8, &PKCS_ECDSA_P384_SHA384);
     let kinds = [
         ("rsa-pkcs8", &rsa, RSA_PKCS8),
         ("rsa-pkcs1", &rsa, RSA_PKCS1),
         ("ec-pkcs8", &ec, EC_PKCS8),
         ("ec-sec1", &ec, EC_SEC1),
+        ("p384-pkcs8", &p384, P384_PKCS8),
+        ("p384-sec1", &p384, P384_SEC1),
     ];
     let routes = kinds.map(|(name, certificate, key)| {
         cloud.write(name, certificate, key);
@@ -196,6 +202,7 @@ fn mistakes_of_the_table_name_the_key_and_the_cure() {
     let ours = certificate(&authority, EC_PKCS8, &PKCS_ECDSA_P256_SHA256);
     cloud.write("tls", &ours, EC_PKCS8);
     cloud.write("foreign", &ours, RSA_PKCS1);
+    cloud.write("p521", &ours, P521);
     let expired = authority.issue("pod", |params| params.not_after = date_time_ymd(2020, 1, 1));
     cloud.write("expired", expired.certificate(), &expired.key());
     let whole = table(cloud.files.path(), "tls");
@@ -211,6 +218,9 @@ fn mistakes_of_the_table_name_the_key_and_the_cure() {
     let key =
         "it is not the key of the first certificate in certificate; expected a PEM file with the key of";
     assert_mistake(&named("foreign"), "", "roles_anywhere.key", key);
+    let p521 = "an EC key on P-521, which is not supported; expected a PEM file with the key of certificate, \
+                RSA or EC on P-256 or P-384";
+    assert_mistake(&named("p521"), "", "roles_anywhere.key", p521);
     let certificate = "expired.crt: expired on 2020-01-01, ";
     assert_mistake(&named("expired"), "", "roles_anywhere.certificate", certificate);
     assert_mistake(&named("none"), "", "roles_anywhere.certificate", "No such file");

@@ -28,9 +28,10 @@ const FILES: [&str; 9] = [
     "https.key",
     "https.client_ca",
 ];
-/// Required keys: null means the same as a missing key.
-const NEEDED: [&str; 9] = [
+/// Required keys: null and an empty list mean the same as a missing key.
+const NEEDED: [&str; 10] = [
     "function_uri",
+    "api_gateway.hosts",
     "function_name",
     "lambda.aws_region",
     "endpoint",
@@ -170,6 +171,12 @@ fn base(file: File, path: &[String]) -> Value {
             if let Some(iam) = iam(key) {
                 base["api_gateway"]["authorization"] = json!({ "iam": iam });
             }
+        }
+        ["api_gateway", "hosts"] => {
+            base["api_gateway"] = json!({
+                "function_uri": "https://{host}",
+                "authorization": { "iam": { "aws_region": "us-east-1", "service": "es" } },
+            });
         }
         ["api_gateway", "max_req_body_size"] => {
             base["api_gateway"]["authorization"] =
@@ -356,7 +363,7 @@ fn is_weighed_by_the_reader(value: &Value, mistakes: &str) -> bool {
 fn difference(key: &Declared, value: &Value) -> Option<String> {
     let name = key.path.join(".");
     let is_needed = NEEDED.iter().any(|needed| name == *needed || name.ends_with(&format!(".{needed}")));
-    if is_needed && value.is_null() {
+    if is_needed && (value.is_null() || *value == json!([])) {
         return None;
     }
     let document = with(key, value);
@@ -407,7 +414,53 @@ fn the_schema_and_the_reader_agree_at_the_bounds_of_every_key() {
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
+/// The key for the hosts that clients may name.
+static TARGET_HOSTS: LazyLock<&Declared> =
+    LazyLock::new(|| KEYS.iter().find(|key| key.path == ["api_gateway", "hosts"]).unwrap());
+
+#[test]
+fn the_schema_and_the_reader_agree_about_hosts_that_clients_may_name() {
+    let takes = |text: &str| read(File::Route, &with(&TARGET_HOSTS, &json!([text]))).is_ok();
+    for (text, is_right) in [
+        ("a.example", true),
+        ("*.a.example", true),
+        ("A.Example:8443", true),
+        ("*.a_b.example:1", true),
+        ("xn--bcher-kva.example", true),
+        ("*", false),
+        ("*.", false),
+        ("a.*.example", false),
+        ("*a.example", false),
+        ("a..example", false),
+        ("a-.example", false),
+        ("127.0.0.1", false),
+        ("10.1", false),
+        ("a.1:443", false),
+        ("[::1]", false),
+        ("::1", false),
+        ("a.example:", false),
+        ("a.example:0", false),
+        ("a.example:x", false),
+        ("a.example:443:443", false),
+        ("https://a.example", false),
+        ("a.example/", false),
+        ("u@a.example", false),
+        ("b\u{fc}cher.example", false),
+        ("", false),
+    ] {
+        assert_eq!(takes(text), is_right, "{text}");
+        assert_eq!(difference(&TARGET_HOSTS, &json!([text])), None);
+    }
+}
+
 proptest! {
+    #[test]
+    fn the_schema_and_the_reader_agree_about_every_host(
+        text in r"(\*|\*\.|\.)?[a-cA-C0-9_-]{0,3}(\.[a-cA-C0-9_-]{0,3}){0,3}\.?(:0{0,2}[0-9x]{0,3})?",
+    ) {
+        prop_assert_eq!(difference(&TARGET_HOSTS, &json!([text])), None);
+    }
+
     #[test]
     fn the_schema_and_the_reader_agree_about_every_value_of_every_key((key, value) in case()) {
         prop_assert_eq!(difference(&key, &value), None);

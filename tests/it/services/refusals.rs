@@ -1,8 +1,17 @@
 //! Refusals by other services than API Gateway, and warnings of a scope that the host does not belong to.
 
+use std::{
+    io::Write as _,
+    time::{Duration, SystemTime},
+};
+
+use actix_web::http::header::HttpDate;
+use time::{OffsetDateTime, PrimitiveDateTime, macros::format_description};
+
 use super::super::support::{
-    Upstream, get,
+    App, Upstream, call, get,
     process::{ANY_PORT, Process, command, end_of, settings},
+    tls::{Authority, SecuredUpstream, server},
 };
 
 const KEYS: &str = "accesskey: AKIDEXAMPLE, secretkey: s, session_token: hush-token";
@@ -63,6 +72,50 @@ fn an_error_of_s3_is_explained_in_the_log_and_reaches_the_client_without_the_tok
         log.contains("AWS denied access to the access key that ends in MPLE: allow the action of `s3`"),
         "{log}"
     );
+}
+
+/// An upstream whose clock is an hour ahead, and that answers as S3 does.
+fn ahead_by_an_hour(authority: &Authority) -> SecuredUpstream {
+    SecuredUpstream::serving(server(authority.identity("s3.eu-west-1.amazonaws.com")), |request, stream| {
+        let now = SystemTime::now() + Duration::from_hours(1);
+        let format = format_description!("[year][month][day]T[hour][minute][second]Z");
+        let dated = PrimitiveDateTime::parse(request.header("x-amz-date").unwrap(), format).unwrap();
+        let apart = OffsetDateTime::from(now) - dated.assume_utc();
+        let body = "<Error><Code>RequestTimeTooSkewed</Code></Error>";
+        let (status, body) =
+            if apart.abs() > Duration::from_mins(15) { ("403 Forbidden", body) } else { ("200 OK", "ok") };
+        write!(
+            stream,
+            "HTTP/1.1 {status}\r\ndate: {}\r\ncontent-type: application/xml\r\n\
+             content-length: {}\r\n\r\n{body}",
+            HttpDate::from(now),
+            body.len()
+        )
+    })
+}
+
+#[test]
+fn a_request_that_s3_refuses_for_the_clock_is_signed_again_with_the_corrected_time() {
+    let authority = Authority::new("ours");
+    let trusted = authority.file();
+    let upstream = ahead_by_an_hour(&authority);
+    let start = |payload: &str| {
+        let rest = format!(
+            "ca_certificate: {}\nconnect: {{ address: '{}' }}\n\
+             authorization: {{ iam: {{ {KEYS}, service: s3, aws_region: eu-west-1{payload} }} }}",
+            trusted.path().display(),
+            upstream.plain.address
+        );
+        App::with("").gateway("r", "/*", "https://s3.eu-west-1.amazonaws.com", &rest).start()
+    };
+    let app = start("");
+    assert_eq!(call(app.address, "PUT", "/b/k", &[], b"body").status, 200);
+    assert_eq!(upstream.plain.received().len(), 2);
+    // a streamed body is not sent again; the next request has the corrected time
+    let app = start(", payload: unsigned");
+    assert_eq!(call(app.address, "PUT", "/b/k", &[], b"body").status, 403);
+    assert_eq!(call(app.address, "PUT", "/b/k", &[], b"body").status, 200);
+    assert_eq!(upstream.plain.received().len(), 4);
 }
 
 #[test]
