@@ -16,23 +16,27 @@ from pathlib import Path
 
 import yaml
 
-from pod import POD_ADDRESS, Image, Pod, get
+from pod import POD_ADDRESS, POD_ADDRESS_6, Image, Pod, get
 
 WORK, INVOKER = Path(sys.argv[1]), Path(sys.argv[2])
 README = Path(__file__).resolve().parents[2] / "k8s/README.md"
 PODS, NUMBERS = WORK / "pods", count(1)
 # the agent of EKS Pod Identity, which `dev` replaces as it does API Gateway
 AGENT = "169.254.170.23"
+TO_ANY_ROUTE = "APIGW_INVOKER__ROUTES__ALL__API_GATEWAY__FUNCTION_URI"
 TO_STAND_IN = {"APIGW_INVOKER__ROUTES__ORDERS__API_GATEWAY__FUNCTION_URI": f"http://{AGENT}/iam"}
 
 
 def main() -> None:
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    subprocess.run(["ip", "address", "add", f"{AGENT}/32", "dev", "lo"], check=True)
+    for address in [f"{AGENT}/32", f"{POD_ADDRESS_6}/128"]:
+        subprocess.run(["ip", "address", "add", address, "dev", "lo"], check=True)
     # left over from the previous run
     shutil.rmtree(PODS, ignore_errors=True)
     with StandIn() as stand_in:
         application()
+        other_pods()
+        without_ipv6()
         readme()
         stand_alone(stand_in)
         demo()
@@ -80,10 +84,14 @@ def application() -> None:
     assert status == 200 and "AKIDEXAMPLE" in json.loads(body)["headers"]["authorization"][0], body
     say("application", "a call was signed with the Secret's keys, and the signature was right")
 
-    for arguments in [["check", "--credentials"], ["explain", "GET", "/orders/1"]]:
+    for kind in ["startupProbe", "readinessProbe", "livenessProbe"]:
+        assert sidecar.probe(kind, POD_ADDRESS_6) == 200
+    say("application", "probes are answered over IPv4 and IPv6")
+
+    for arguments in [["check", "--credentials"], ["explain", "GET", "/orders/1"], ["health"], ["health", "--ready"]]:
         code, told = sidecar.execute(*arguments)
         assert code == 0, told
-    say("application", "`check --credentials` and `explain` answer in the pod")
+    say("application", "`check --credentials`, `explain` and `health` answer in the pod")
     memory(sidecar)
 
     routes, keys = dict(sidecar.data["ConfigMap", "apigw-invoker-routes"]), sidecar.data["Secret", "apigw-invoker-keys"]
@@ -114,6 +122,35 @@ def application() -> None:
     sidecar.write("apigw-invoker-routes", routes)
     sidecar.start()
     say("application", f"with nothing in flight it ended {sidecar.stop():.2f} s after SIGTERM, of {sidecar.grace} s")
+
+
+def other_pods() -> None:
+    """A CronJob's pod, and pods that the policies of k8s/injection have changed."""
+    # a route without keys of its own uses those of the environment
+    keys = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"}
+    to_stand_in = {TO_ANY_ROUTE: f"http://{AGENT}/iam"} | TO_STAND_IN
+    for name in ["beside-cronjob-irsa", "injected-policy", "injected-kyverno"]:
+        target = {key: value for key, value in to_stand_in.items() if ("ALL" in key) == name.startswith("beside")}
+        sidecar = pod(name, target | keys)
+        sidecar.start()
+        status, body = get("127.0.0.1", 9080, "/echo/1")
+        assert status == 200 and "AKIDEXAMPLE" in json.loads(body)["headers"]["authorization"][0], body
+        sidecar.stop()
+        say(name, "a call was signed")
+
+
+def without_ipv6() -> None:
+    sidecar = pod("application", TO_STAND_IN)
+    sidecar.has_ipv6 = False
+    sidecar.start()
+    assert sidecar.probe("readinessProbe") == 200
+    assert sidecar.probe("readinessProbe", POD_ADDRESS_6) is None
+    assert sidecar.execute("health", "--ready") == (0, "")
+    assert "no IPv6 on this machine" in sidecar.last_words(), sidecar.last_words()
+    sidecar.stop()
+    code, told = sidecar.execute("health")
+    assert code == 1 and "cannot connect to" in told and len(told.splitlines()) == 1, told
+    say("application", "without IPv6 the probes are answered over IPv4, with a warning in the log")
 
 
 def memory(sidecar: Pod) -> None:
