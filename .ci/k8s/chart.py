@@ -13,7 +13,7 @@ from pathlib import Path
 
 import yaml
 
-from workloads import PATCHED, SIDECAR, containers, pods, workload
+from workloads import PATCHED, SIDECAR, check_pods, containers, pods, workload
 
 ROOT = Path(__file__).resolve().parents[2]
 K8S = ROOT / "k8s"
@@ -59,6 +59,8 @@ def rendered(name: str) -> list[dict]:
 
 
 def write(name: str, documents: list[dict]) -> None:
+    of_the_user = {"kind": "ConfigMap", "metadata": {"name": "own-routes"}}
+    check_pods(name, [*documents, of_the_user])
     (WORK / f"rendered/{name}.yaml").write_text(yaml.safe_dump_all(documents))
 
 
@@ -145,7 +147,7 @@ def every_value() -> list[dict]:
         "nodeSelector": {"kubernetes.io/arch": "arm64"},
         "tolerations": [{"key": "dedicated", "operator": "Exists"}],
         "affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [
-            {"weight": 55, "preference": {"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["n"]}]}},
+            {"weight": 55, "preference": {"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["node-1"]}]}},
         ]}},
     }
     standard = yaml.safe_load((CHART / "values.yaml").read_text())

@@ -1,9 +1,8 @@
-"""Renders every kustomization of k8s/, of k8s/README.md, and the sidecar beside every kind of workload.
+"""Renders every kustomization of k8s/, and the sidecar beside every kind of workload.
 
 Each becomes WORK/rendered/NAME.yaml, from where the other scripts read it. No pod template may be without the sidecar.
 """
 
-import re
 import shutil
 import subprocess
 import sys
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from workloads import OTHERS, PATCHED, SIDECAR, containers, pods, without_sidecar, workload
+from workloads import OTHERS, PATCHED, SIDECAR, check_pods, containers, pods, without_sidecar, workload
 
 ROOT = Path(__file__).resolve().parents[2]
 K8S = ROOT / "k8s"
@@ -26,14 +25,14 @@ def main() -> None:
     shutil.rmtree(rendered, ignore_errors=True)
     rendered.mkdir(parents=True)
     check_patches_agree()
-    made = [*shipped(), *of_the_readme(), *beside_every_workload(), two_in_a_namespace()]
+    made = [*shipped(), *beside_every_workload(), two_in_a_namespace()]
     for name, directory in made:
         text = kustomize(directory)
         (rendered / f"{name}.yaml").write_text(text)
         documents = list(yaml.safe_load_all(text))
-        check_names(name, documents)
-        for document in documents:
-            check_references(name, document, documents)
+        check_pods(name, documents)
+        if name.startswith("beside-"):
+            check_beside(name, documents)
         if name not in WITHOUT:
             assert not (left_out := without_sidecar(documents)), f"{name}: no sidecar in {left_out}"
         print(f"{name}: {', '.join(document['kind'] for document in documents)}")
@@ -55,25 +54,6 @@ def shipped() -> list[tuple[str, Path]]:
         if yaml.safe_load(file.read_text())["kind"] == "Kustomization":
             found.append((file.parent.name, file.parent))
     return found
-
-
-def of_the_readme() -> list[tuple[str, Path]]:
-    """Every kustomization of k8s/README.md, unchanged, with the example's Deployment."""
-    blocks = dict(re.findall(r"^```yaml\n# ([^\n]+)\n(.*?)^```", (K8S / "README.md").read_text(), re.M | re.S))
-    shown = {title: text for title, text in blocks.items() if title.startswith("kustomization.yaml")}
-    assert len(shown) == 8, shown.keys()
-    made = []
-    for title, text in shown.items():
-        name = "readme" if title == "kustomization.yaml" else "readme-" + re.sub(r".* ", "", title).lower()
-        directory = fresh(name)
-        # the path of the clone on the page
-        (directory / "kustomization.yaml").write_text(text.replace("../apigw-invoker/", "../../../../"))
-        of_a_role = name in ("readme-irsa", "readme-identity")
-        route = "orders.yaml, with the keys of a role" if of_a_role else "orders.yaml"
-        (directory / "orders.yaml").write_text(blocks[route])
-        shutil.copy(K8S / "examples/client/deployment.yaml", directory)
-        made.append((name, directory))
-    return made
 
 
 def beside_every_workload() -> list[tuple[str, Path]]:
@@ -104,6 +84,15 @@ def with_sidecar(name: str, workloads: list[dict], components: list[str], more: 
 
 def write_kustomization(directory: Path, kustomization: dict) -> None:
     (directory / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+
+
+def check_beside(name: str, documents: list[dict]) -> None:
+    """The application keeps its init container after the sidecar, and the volumes follow the prefix."""
+    (pod,) = pods(documents)
+    names = [container["name"] for container in containers(pod)]
+    assert names == [SIDECAR, "first", "a"], f"{name}: {names}"
+    configured = [volume["configMap"]["name"] for volume in pod["volumes"] if "configMap" in volume]
+    assert configured == ["shop-apigw-invoker", "shop-apigw-invoker-routes"], configured
 
 
 def two_in_a_namespace() -> tuple[str, Path]:
@@ -156,35 +145,6 @@ def fresh(name: str) -> Path:
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     return directory
-
-
-def check_names(name: str, documents: list[dict]) -> None:
-    """Checks that no object replaces another one."""
-    names = [(d["kind"], d["metadata"].get("namespace"), d["metadata"]["name"]) for d in documents]
-    assert len(names) == len(set(names)), f"{name}: {names}"
-
-
-def check_references(name: str, document: dict, documents: list[dict]) -> None:
-    """Checks that a pod's references exist, and that the sidecar is its first container and keeps running."""
-    there = {(other["kind"], other["metadata"]["name"]) for other in documents}
-    for pod in pods(document):
-        for volume in pod.get("volumes", []):
-            if "configMap" in volume:
-                assert ("ConfigMap", volume["configMap"]["name"]) in there, f"{name}: {volume} leads nowhere"
-        if "serviceAccountName" in pod:
-            assert ("ServiceAccount", pod["serviceAccountName"]) in there, f"{name}: no {pod['serviceAccountName']}"
-        names = [container["name"] for container in containers(pod)]
-        assert len(names) == len(set(names)), f"{name}: {names}"
-        if SIDECAR not in names:
-            continue
-        assert names[0] == SIDECAR, f"{name}: the sidecar does not come first"
-        if "initContainers" in pod:
-            assert pod["initContainers"][0].get("restartPolicy") == "Always", f"{name}: the sidecar does not stay"
-        if name.startswith("beside-"):
-            assert names == [SIDECAR, "first", "a"], f"{name}: {names}"
-            # its volumes follow the prefix
-            configured = [v["configMap"]["name"] for v in pod["volumes"] if "configMap" in v]
-            assert configured == ["shop-apigw-invoker", "shop-apigw-invoker-routes"], configured
 
 
 main()

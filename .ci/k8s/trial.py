@@ -4,6 +4,7 @@ wrong ones, and the end. `run` starts it in namespaces of its own, so that ports
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -38,7 +39,8 @@ def main() -> None:
         other_pods()
         without_ipv6()
         readme()
-        stand_alone(stand_in)
+        for name in ["stand-alone", "chart"]:
+            stand_alone(name, stand_in)
         demo()
     troubles()
 
@@ -88,10 +90,13 @@ def application() -> None:
         assert sidecar.probe(kind, POD_ADDRESS_6) == 200
     say("application", "probes are answered over IPv4 and IPv6")
 
-    for arguments in [["check", "--credentials"], ["explain", "GET", "/orders/1"], ["health"], ["health", "--ready"]]:
-        code, told = sidecar.execute(*arguments)
-        assert code == 0, told
-    say("application", "`check --credentials`, `explain` and `health` answer in the pod")
+    # and those of exec probes
+    commands = [*re.findall(r"^kubectl exec .* -- apigw-invoker ([^#\n]*)", README.read_text(), re.M), "health"]
+    assert len(commands) > 3, commands
+    for command in commands:
+        code, told = sidecar.execute(*command.split())
+        assert code == 0, f"{command}: {told}"
+        say("application", f"in the pod `apigw-invoker {command.strip()}` ends with 0")
     memory(sidecar)
 
     routes, keys = dict(sidecar.data["ConfigMap", "apigw-invoker-routes"]), sidecar.data["Secret", "apigw-invoker-keys"]
@@ -125,15 +130,20 @@ def application() -> None:
 
 
 def other_pods() -> None:
-    """A CronJob's pod, and pods that the policies of k8s/injection have changed."""
+    """A CronJob's pod, pods that the policies of k8s/injection have changed, and those of the page's charts."""
     # a route without keys of its own uses those of the environment
     keys = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"}
-    to_stand_in = {TO_ANY_ROUTE: f"http://{AGENT}/iam"} | TO_STAND_IN
-    for name in ["beside-cronjob-irsa", "injected-policy", "injected-kyverno"]:
-        target = {key: value for key, value in to_stand_in.items() if ("ALL" in key) == name.startswith("beside")}
+    to_any = {TO_ANY_ROUTE: f"http://{AGENT}/iam"}
+    for name, target, path in [
+        ("beside-cronjob-irsa", to_any, "/echo/1"),
+        ("injected-policy", TO_STAND_IN, "/echo/1"),
+        ("injected-kyverno", TO_STAND_IN, "/echo/1"),
+        ("readme-chart", TO_STAND_IN, "/orders/echo/1"),
+        ("readme-library", TO_STAND_IN, "/orders/echo/1"),
+    ]:
         sidecar = pod(name, target | keys)
         sidecar.start()
-        status, body = get("127.0.0.1", 9080, "/echo/1")
+        status, body = get("127.0.0.1", 9080, path)
         assert status == 200 and "AKIDEXAMPLE" in json.loads(body)["headers"]["authorization"][0], body
         sidecar.stop()
         say(name, "a call was signed")
@@ -181,7 +191,7 @@ def mebibytes(quantity: str) -> int:
 
 def readme() -> None:
     keys = {"accesskey": b"AKIDEXAMPLE", "secretkey": b"wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"}
-    for name in ["readme", "readme-settings"]:
+    for name in ["readme", "readme-settings", "chart-sidecar"]:
         sidecar = pod(name, TO_STAND_IN)
         sidecar.write("apigw-invoker-keys", keys)
         sidecar.start()
@@ -190,7 +200,7 @@ def readme() -> None:
         say(name, "its files start a sidecar, and a call by its route was signed")
 
 
-def stand_alone(stand_in: StandIn) -> None:
+def stand_alone(name: str, stand_in: StandIn) -> None:
     # added by EKS to a pod whose service account has an association
     token = "/var/run/secrets/apigw-invoker/eks-pod-identity-token"
     injected = TO_STAND_IN | {
@@ -199,17 +209,17 @@ def stand_alone(stand_in: StandIn) -> None:
     }
     # added by Kubernetes for a Service of this name
     injected |= {"APIGW_INVOKER_SERVICE_HOST": "10.0.0.1", "APIGW_INVOKER_PORT_80_TCP_PORT": "80"}
-    gateway = pod("stand-alone", injected)
+    gateway = pod(name, injected)
     gateway.write("apigw-invoker-keys", {"eks-pod-identity-token": stand_in.token})
     gateway.start()
     assert get(POD_ADDRESS, 9080, "/orders/echo/1")[0] == 200
-    say("stand-alone", "a call from another pod was signed with the keys of Pod Identity")
+    say(name, "a call from another pod was signed with the keys of Pod Identity")
     with ThreadPoolExecutor() as pool:
         ended = pool.submit(gateway.stop)
         eventually("it is taken out of service", lambda: gateway.probe("readinessProbe") == 503)
         time.sleep(5)
         assert get(POD_ADDRESS, 9080, "/orders/echo/1")[0] == 200, "a late client was refused"
-        say("stand-alone", f"late clients were served, and it ended after {ended.result():.1f} of {gateway.grace} s")
+        say(name, f"late clients were served, and it ended after {ended.result():.1f} of {gateway.grace} s")
 
 
 def demo() -> None:

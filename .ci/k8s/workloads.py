@@ -47,6 +47,27 @@ def without_sidecar(documents: list[dict]) -> list[str]:
     ]
 
 
+def check_pods(name: str, documents: list[dict]) -> None:
+    """Checks that no object replaces another one, that what a pod refers to exists, and that the sidecar is its first
+    container and keeps running.
+    """
+    there = [(d["kind"], d["metadata"].get("namespace"), d["metadata"]["name"]) for d in documents]
+    assert len(there) == len(set(there)), f"{name}: {there}"
+    there = {(kind, own) for kind, _, own in there}
+    for pod in pods(documents):
+        for volume in pod.get("volumes", []):
+            if "configMap" in volume and not volume["configMap"].get("optional"):
+                assert ("ConfigMap", volume["configMap"]["name"]) in there, f"{name}: {volume} leads nowhere"
+        if "serviceAccountName" in pod:
+            assert ("ServiceAccount", pod["serviceAccountName"]) in there, f"{name}: no {pod['serviceAccountName']}"
+        names = [container["name"] for container in containers(pod)]
+        assert len(names) == len(set(names)), f"{name}: {names}"
+        if SIDECAR in names:
+            assert names[0] == SIDECAR, f"{name}: the sidecar does not come first"
+            stays = "initContainers" not in pod or pod["initContainers"][0].get("restartPolicy") == "Always"
+            assert stays, f"{name}: the sidecar does not stay"
+
+
 def workload(kind: str, version: str, name: str = "a") -> dict:
     """An application by the Pod Security Standard "restricted", with an init container of its own."""
     labels = {"app": name}
