@@ -15,7 +15,6 @@ use std::{
 use clap::Args;
 use serde::Deserialize;
 
-use super::SettingsDirectory;
 use crate::{
     app::process::print_line,
     client::blocking_get,
@@ -30,8 +29,16 @@ const MAX_CAUSE_CHARS: usize = 600;
 
 #[derive(Debug, Args)]
 pub(super) struct HealthOptions {
-    #[command(flatten)]
-    directory: SettingsDirectory,
+    /// The settings of the running sidecar.
+    // the address of a settings source may contain a password
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "APIGW_INVOKER_SETTINGS",
+        hide_env_values = true,
+        default_value = "settings"
+    )]
+    settings: PathBuf,
     /// The directory in which a sidecar with a settings source keeps a copy of its settings.
     #[arg(long, value_name = "DIR", env = "APIGW_INVOKER_SETTINGS_CACHE")]
     settings_cache: Option<PathBuf>,
@@ -47,9 +54,8 @@ impl HealthOptions {
     /// The directory with `default.yaml`. An address or an archive is no directory: its copy is in the cache,
     /// if there is one.
     fn process_directory(&self) -> Option<PathBuf> {
-        let settings = &self.directory.settings;
-        if settings.is_dir() {
-            return Some(settings.clone());
+        if self.settings.is_dir() {
+            return Some(self.settings.clone());
         }
         self.settings_cache.as_ref().map(|cache| cache.join("current"))
     }
