@@ -33,6 +33,8 @@ def main() -> None:
     for release, documents in objects.items():
         compare(f"release {release}", of_release(documents, release), stand_alone)
     write("chart", objects["shop"])
+    names = {document["metadata"]["name"] for document in render(CHART, "a.b", "--set-file", f"routes.orders={ROUTE}")}
+    assert all(name.startswith("a-b-apigw-invoker") for name in names), names
     monitored = render(CHART, "apigw-invoker", "--set-file", f"routes.orders={ROUTE}", "--set=podMonitor.enabled=true")
     monitor = [document for document in rendered("monitoring") if document["kind"] == "PodMonitor"]
     # kustomize's is once for a cluster
@@ -125,11 +127,11 @@ def every_value() -> list[dict]:
         "serviceAccount": {"name": "own-account", "annotations": {"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/x"}},
         "trustedIps": "192.0.2.0/24",
         "shutdownDelay": "11s",
-        "terminationGracePeriodSeconds": 71,
-        "service": {"type": "NodePort", "port": 8081, "annotations": {"an": "service"}, "labels": {"la": "service"}},
+        "terminationGracePeriodSeconds": 6571,
+        "service": {"type": "NodePort", "port": 8081, "annotations": {"a": "service-note"}, "labels": {"a": "service-label"}},
         "resources": {"requests": {"cpu": "77m", "memory": "33Mi"}, "limits": {"cpu": "2", "memory": "512Mi"}},
         "autoscaling": {"enabled": False},
-        "replicas": 7,
+        "replicas": 6543,
         "podDisruptionBudget": {"maxUnavailable": "34%"},
         "networkPolicy": {
             "egress": {"extra": [{"to": [{"ipBlock": {"cidr": "10.9.0.0/16"}}]}]},
@@ -142,8 +144,8 @@ def every_value() -> list[dict]:
         "env": [{"name": "HTTPS_PROXY", "value": "http://proxy.example.com:3128"}],
         "extraVolumes": [volume],
         "extraVolumeMounts": [{"name": "tls", "mountPath": "/tls", "readOnly": True}],
-        "podLabels": {"la": "pod"},
-        "podAnnotations": {"an": "pod"},
+        "podLabels": {"a": "pod-label"},
+        "podAnnotations": {"a": "pod-note"},
         "nodeSelector": {"kubernetes.io/arch": "arm64"},
         "tolerations": [{"key": "dedicated", "operator": "Exists"}],
         "affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [

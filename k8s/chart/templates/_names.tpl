@@ -2,16 +2,14 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
 
-{{- /* The name of the objects: the release, with the chart's name if the release's does not contain it. */ -}}
+{{- /*
+The name of the objects: the release, with the chart's name if the release's does not contain it. A Service's name has no
+dots and at most 63 characters.
+*/ -}}
 {{- define "apigw-invoker.fullname" -}}
 {{- $name := include "apigw-invoker.name" . -}}
-{{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 56 | trimSuffix "-" -}}
-{{- else if contains $name .Release.Name -}}
-{{- .Release.Name | trunc 56 | trimSuffix "-" -}}
-{{- else -}}
-{{- printf "%s-%s" .Release.Name $name | trunc 56 | trimSuffix "-" -}}
-{{- end -}}
+{{- $full := ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) -}}
+{{- default $full .Values.fullnameOverride | replace "." "-" | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
 
 {{- define "apigw-invoker.selector" -}}
