@@ -254,7 +254,9 @@ mod tests {
         assert!(!socket2::SockRef::from(&listener).only_v6().unwrap());
         let port = listener.local_addr().unwrap().port();
         for ip in ["127.0.0.1", "::1"] {
-            std::net::TcpStream::connect((ip, port)).unwrap();
+            let address = SocketAddr::new(ip.parse().unwrap(), port);
+            let client = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
+            client.connect(&address.into()).unwrap();
         }
     }
 
