@@ -2,6 +2,7 @@
 
 mod check;
 mod explanation;
+mod health;
 mod routes;
 
 #[cfg(feature = "dev")]
@@ -46,6 +47,8 @@ enum Command {
     Run(RunOptions),
     /// Check the settings and print every mistake; exit with 78 if there are any.
     Check(check::CheckOptions),
+    /// Ask the admin port of the running sidecar whether it is alive; exit with 1 if it is not.
+    Health(health::HealthOptions),
     /// Print the effective routes, without secrets.
     Routes(RoutesOptions),
     /// Explain a request without sending it: which route matches and why, what goes out, and what is signed.
@@ -143,6 +146,7 @@ pub fn main() -> ExitCode {
     let ended = match line.command.unwrap_or(Command::Run(default)) {
         Command::Run(options) => run(&options),
         Command::Check(options) => check::run(&options),
+        Command::Health(options) => Ok(health::run(&options)),
         Command::Routes(options) => routes(&options),
         Command::Explain(options) => explain(&options),
         Command::Schema(options) => Ok(print_result(&format!("{:#}", schema::of(options.file)))),

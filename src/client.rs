@@ -5,6 +5,7 @@
 //! streaming body (`response.rs`). Control-plane requests use awc over the same dialler (`control_plane.rs`).
 
 pub(crate) mod aws_error;
+mod blocking_get;
 mod connection_limit;
 mod control_plane;
 mod dial;
@@ -36,6 +37,7 @@ use tokio::time::{Instant, sleep_until};
 #[cfg(test)]
 pub(crate) use self::framing::{ParsedHead, parse as parse_head};
 pub(crate) use self::{
+    blocking_get::blocking_get,
     connection_limit::ConnectionLimit,
     control_plane::{ControlAnswer, ControlClient, ControlLimits},
     dial::dial,

@@ -1,11 +1,13 @@
 //! The settings, read from files and the environment and checked.
 //!
 //! `source` reads a tree of files and environment, `process` and `route` declare its keys and check their
-//! values. `loader.rs` runs the stages. All mistakes of all stages are reported together.
+//! values. `loader.rs` runs the stages. All mistakes of all stages are reported together. `admin_address.rs`
+//! reads one key alone.
 
 #[macro_use]
 mod source;
 
+mod admin_address;
 mod effective;
 mod loader;
 #[cfg(feature = "dev")]
@@ -17,6 +19,7 @@ mod route;
 pub mod schema;
 mod warnings;
 
+pub use admin_address::admin_address;
 pub use effective::effective;
 pub use loader::SettingsLoader;
 #[cfg(feature = "dev")]

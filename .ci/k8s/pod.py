@@ -5,6 +5,7 @@ import ctypes
 import http.client
 import json
 import os
+import platform
 import shutil
 import signal
 import subprocess
@@ -12,8 +13,11 @@ import time
 from itertools import count
 from pathlib import Path
 
+from workloads import SIDECAR, containers, pods
+
 # The kubelet's probes come from the node and not from the pod's own 127.0.0.1, on which clients' port listens alone.
 POD_ADDRESS = "127.0.0.2"
+POD_ADDRESS_6 = "fd00::2"
 
 REVISIONS = count(1)
 
@@ -38,9 +42,9 @@ class Pod:
 
     def __init__(self, work: Path, image: Image, documents: list[dict], injected: dict[str, str]) -> None:
         self.image = image
-        template = next(d for d in documents if d["kind"] == "Deployment")["spec"]["template"]["spec"]
-        containers = [*template.get("initContainers", []), *template["containers"]]
-        self.container = next(c for c in containers if c["name"] == "apigw-invoker")
+        template = next(pods(documents))
+        self.container = next(c for c in containers(template) if c["name"] == SIDECAR)
+        self.has_ipv6 = True
         self.grace = template.get("terminationGracePeriodSeconds", 30)
         self.data = {(d["kind"], d["metadata"]["name"]): contents(d) for d in documents}
         self.root, self.volumes = work / "root", work / "volumes"
@@ -120,6 +124,8 @@ class Pod:
             os.setuid(self.container["securityContext"]["runAsUser"])
         # PR_SET_NO_NEW_PRIVS, which is `allowPrivilegeEscalation: false`
         ctypes.CDLL(None).prctl(38, 1, 0, 0, 0)
+        if not self.has_ipv6:
+            refuse_ipv6()
 
     def start(self) -> float:
         """Starts the container and polls its start-up probe until it succeeds."""
@@ -137,10 +143,10 @@ class Pod:
     def last_words(self) -> str:
         return "\n".join(self.log.read_text().splitlines()[-20:])
 
-    def probe(self, kind: str) -> int | None:
+    def probe(self, kind: str, address: str = POD_ADDRESS) -> int | None:
         ask = self.container[kind]["httpGet"]
         ports = {port["name"]: port["containerPort"] for port in self.container["ports"]}
-        return get(POD_ADDRESS, ports[ask["port"]], ask["path"])[0]
+        return get(address, ports[ask["port"]], ask["path"])[0]
 
     def stop(self) -> float:
         """Sends SIGTERM; returns the time until the clean exit."""
@@ -149,6 +155,35 @@ class Pod:
         code = self.process.wait(self.grace)
         assert code == 0, f"it ended with {code}: {self.last_words()}"
         return time.monotonic() - before
+
+
+class Instruction(ctypes.Structure):
+    """`struct sock_filter` of linux/filter.h."""
+
+    _fields_ = [("code", ctypes.c_uint16), ("jt", ctypes.c_uint8), ("jf", ctypes.c_uint8), ("k", ctypes.c_uint32)]
+
+
+class Program(ctypes.Structure):
+    """`struct sock_fprog`."""
+
+    _fields_ = [("len", ctypes.c_ushort), ("filter", ctypes.POINTER(Instruction))]
+
+
+def refuse_ipv6() -> None:
+    """socket(AF_INET6) fails as with the kernel's `ipv6.disable=1`, by a seccomp filter of this process."""
+    socket = {"x86_64": 41, "aarch64": 198}[platform.machine()]
+    load, jump_if_equal, end = 0x20, 0x15, 0x06
+    steps = [
+        (load, 0, 0, 0),  # the system call's number
+        (jump_if_equal, 0, 3, socket),
+        (load, 0, 0, 16),  # its first argument
+        (jump_if_equal, 0, 1, 10),  # AF_INET6
+        (end, 0, 0, 0x50000 | 97),  # SECCOMP_RET_ERRNO, EAFNOSUPPORT
+        (end, 0, 0, 0x7FFF0000),  # SECCOMP_RET_ALLOW
+    ]
+    program = Program(len(steps), (Instruction * len(steps))(*(Instruction(*step) for step in steps)))
+    # PR_SET_SECCOMP, SECCOMP_MODE_FILTER
+    assert ctypes.CDLL(None).prctl(22, 2, ctypes.byref(program), 0, 0) == 0
 
 
 def contents(document: dict) -> dict[str, bytes]:

@@ -1,9 +1,8 @@
-"""Renders every kustomization of k8s/, of k8s/README.md, and the sidecar beside every kind of workload.
+"""Renders every kustomization of k8s/, and the sidecar beside every kind of workload.
 
-Each becomes WORK/rendered/NAME.yaml, from where the other scripts read it.
+Each becomes WORK/rendered/NAME.yaml, from where the other scripts read it. No pod template may be without the sidecar.
 """
 
-import re
 import shutil
 import subprocess
 import sys
@@ -11,29 +10,42 @@ from pathlib import Path
 
 import yaml
 
+from workloads import OTHERS, PATCHED, SIDECAR, check_pods, containers, pods, without_sidecar, workload
+
 ROOT = Path(__file__).resolve().parents[2]
 K8S = ROOT / "k8s"
 WORK = Path(sys.argv[1])
 
-WORKLOADS = {"Deployment": "apps/v1", "StatefulSet": "apps/v1", "DaemonSet": "apps/v1", "Job": "batch/v1"}
+# renders without the sidecar
+WITHOUT = {"client"}
 
 
 def main() -> None:
     rendered = WORK / "rendered"
     shutil.rmtree(rendered, ignore_errors=True)
     rendered.mkdir(parents=True)
-    for name, directory in [*shipped(), *of_the_readme(), *beside_every_workload()]:
+    check_patches_agree()
+    made = [*shipped(), *beside_every_workload(), two_in_a_namespace()]
+    for name, directory in made:
         text = kustomize(directory)
         (rendered / f"{name}.yaml").write_text(text)
         documents = list(yaml.safe_load_all(text))
-        for document in documents:
-            check_references(name, document, documents)
+        check_pods(name, documents)
+        if name.startswith("beside-"):
+            check_beside(name, documents)
+        if name not in WITHOUT:
+            assert not (left_out := without_sidecar(documents)), f"{name}: no sidecar in {left_out}"
         print(f"{name}: {', '.join(document['kind'] for document in documents)}")
+    check_other_kinds()
+    check_clash()
 
 
 def kustomize(directory: Path) -> str:
-    kubectl = Path(sys.executable).parent / "kubectl"
-    return subprocess.run([kubectl, "kustomize", directory], check=True, stdout=subprocess.PIPE, text=True).stdout
+    return subprocess.run(kubectl(directory), check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def kubectl(directory: Path) -> list[object]:
+    return [Path(sys.executable).parent / "kubectl", "kustomize", directory]
 
 
 def shipped() -> list[tuple[str, Path]]:
@@ -44,60 +56,88 @@ def shipped() -> list[tuple[str, Path]]:
     return found
 
 
-def of_the_readme() -> list[tuple[str, Path]]:
-    """Every kustomization of k8s/README.md, unchanged, with the example's Deployment."""
-    blocks = dict(re.findall(r"^```yaml\n# ([^\n]+)\n(.*?)^```", (K8S / "README.md").read_text(), re.M | re.S))
-    shown = {title: text for title, text in blocks.items() if title.startswith("kustomization.yaml")}
-    assert len(shown) == 6, shown.keys()
-    made = []
-    for title, text in shown.items():
-        name = "readme" if title == "kustomization.yaml" else "readme-" + re.sub(r".* ", "", title).lower()
-        directory = fresh(name)
-        # the path of the clone on the page
-        (directory / "kustomization.yaml").write_text(text.replace("../apigw-invoker/", "../../../../"))
-        of_a_role = name in ("readme-irsa", "readme-identity")
-        route = "orders.yaml, with the keys of a role" if of_a_role else "orders.yaml"
-        (directory / "orders.yaml").write_text(blocks[route])
-        shutil.copy(K8S / "examples/client/deployment.yaml", directory)
-        made.append((name, directory))
-    return made
-
-
 def beside_every_workload() -> list[tuple[str, Path]]:
     made = []
-    for kind, version in WORKLOADS.items():
+    for kind, version in PATCHED.items():
         for identity in ["irsa", "pod-identity"]:
             name = f"beside-{kind.lower()}-{identity}"
-            directory = fresh(name)
-            (directory / "workload.yaml").write_text(yaml.safe_dump(workload(kind, version)))
-            route = "uri: /*\napi_gateway:\n  function_uri: https://a.example/\n  authorization: { iam: {} }\n"
-            (directory / "all.yaml").write_text(route)
-            k8s = "../../../../k8s"
-            kustomization = {
-                "resources": ["workload.yaml"],
-                "components": [f"{k8s}/sidecar", f"{k8s}/network", f"{k8s}/identity/{identity}"],
-                "generatorOptions": {"disableNameSuffixHash": True},
-                "configMapGenerator": [{"name": "apigw-invoker-routes", "files": ["all.yaml"]}],
-                "namePrefix": "shop-",
-                "namespace": "shop",
-            }
-            (directory / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
-            made.append((name, directory))
+            more = {"namePrefix": "shop-", "namespace": "shop"}
+            made.append((name, with_sidecar(name, [workload(kind, version)], [f"identity/{identity}"], more)))
     return made
 
 
-def workload(kind: str, version: str) -> dict:
-    labels = {"app": "a"}
-    container = {"image": "a.example/a:1", "name": "a"}
-    pod = {"initContainers": [container | {"name": "first"}], "containers": [container]}
-    spec = {"template": {"metadata": {"labels": labels}, "spec": pod}}
-    if kind == "Job":
-        pod["restartPolicy"] = "Never"
-    else:
-        spec["selector"] = {"matchLabels": labels}
-    if kind == "StatefulSet":
-        spec["serviceName"] = "a"
-    return {"apiVersion": version, "kind": kind, "metadata": {"name": "a"}, "spec": spec}
+def with_sidecar(name: str, workloads: list[dict], components: list[str], more: dict) -> Path:
+    """A kustomization of these workloads with the sidecar."""
+    directory = fresh(name)
+    (directory / "workload.yaml").write_text(yaml.safe_dump_all(workloads))
+    route = "uri: /*\napi_gateway:\n  function_uri: https://a.example/\n  authorization: { iam: {} }\n"
+    (directory / "all.yaml").write_text(route)
+    write_kustomization(directory, {
+        "resources": ["workload.yaml"],
+        "components": [f"../../../../k8s/{component}" for component in ["sidecar", "network", *components]],
+        "generatorOptions": {"disableNameSuffixHash": True},
+        "configMapGenerator": [{"name": "apigw-invoker-routes", "files": ["all.yaml"]}],
+        **more,
+    })
+    return directory
+
+
+def write_kustomization(directory: Path, kustomization: dict) -> None:
+    (directory / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+
+
+def check_beside(name: str, documents: list[dict]) -> None:
+    """The application keeps its init container after the sidecar, and the volumes follow the prefix."""
+    (pod,) = pods(documents)
+    names = [container["name"] for container in containers(pod)]
+    assert names == [SIDECAR, "first", "a"], f"{name}: {names}"
+    configured = [volume["configMap"]["name"] for volume in pod["volumes"] if "configMap" in volume]
+    assert configured == ["shop-apigw-invoker", "shop-apigw-invoker-routes"], configured
+
+
+def two_in_a_namespace() -> tuple[str, Path]:
+    """Two applications in one namespace, each with a prefix, as the README advises."""
+    resources = []
+    for prefix in ["shop", "bank"]:
+        app = workload("Deployment", PATCHED["Deployment"])
+        directory = with_sidecar(f"of-{prefix}", [app], ["identity/irsa"], {"namePrefix": f"{prefix}-"})
+        resources.append(f"../{directory.name}")
+    directory = fresh("two")
+    write_kustomization(directory, {"resources": resources, "namespace": "both"})
+    return "two", directory
+
+
+def check_clash() -> None:
+    """Without a prefix the names of two applications are the same, which is an error before anything is applied."""
+    resources = []
+    for name in ["one", "other"]:
+        app = workload("Deployment", PATCHED["Deployment"], name)
+        resources.append(f"../{with_sidecar(f'of-{name}', [app], [], {}).name}")
+    directory = fresh("clash")
+    write_kustomization(directory, {"resources": resources})
+    done = subprocess.run(kubectl(directory), capture_output=True, text=True)
+    assert done.returncode and "already registered id" in done.stderr, done.stderr
+
+
+def check_patches_agree() -> None:
+    """The two patches have the same pod."""
+    for directory in ["sidecar", "identity/service-account"]:
+        pod, cronjob = (yaml.safe_load((K8S / directory / name).read_text()) for name in ["pod.yaml", "cronjob.yaml"])
+        assert pod["spec"]["template"] == cronjob["spec"]["jobTemplate"]["spec"]["template"], directory
+
+
+def check_other_kinds() -> None:
+    """The check finds pods that kustomize leaves as they are, and the README names their kinds."""
+    left_as_they_are = [workload(kind, version) for kind, version in OTHERS.items()]
+    directory = with_sidecar("beside-others", left_as_they_are, [], {})
+    found = without_sidecar(list(yaml.safe_load_all(kustomize(directory))))
+    assert sorted(found) == sorted(f"{kind}/a" for kind in OTHERS), found
+    readme = (K8S / "README.md").read_text()
+    line = next(line for line in readme.split("\n\n") if "do not get the sidecar" in line)
+    for kind, version in OTHERS.items():
+        group = {"argoproj.io": "Argo", "serving.knative.dev": "Knative"}.get(version.split("/")[0], "bare")
+        assert f"{group} {kind}s".lower() in line.lower(), f"{line} does not name {group} {kind}s"
+    print(f"pods without the sidecar are found, and the README names their kinds: {', '.join(found)}")
 
 
 def fresh(name: str) -> Path:
@@ -105,24 +145,6 @@ def fresh(name: str) -> Path:
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     return directory
-
-
-def check_references(name: str, document: dict, documents: list[dict]) -> None:
-    """Checks that a pod's references exist, and that the sidecar is its first container and keeps running."""
-    # the base of the other examples has no sidecar
-    if document["kind"] not in WORKLOADS or name == "client":
-        return
-    pod = document["spec"]["template"]["spec"]
-    there = {(other["kind"], other["metadata"]["name"]) for other in documents}
-    for volume in pod.get("volumes", []):
-        if "configMap" in volume:
-            assert ("ConfigMap", volume["configMap"]["name"]) in there, f"{name}: {volume} leads nowhere"
-    if "serviceAccountName" in pod:
-        assert ("ServiceAccount", pod["serviceAccountName"]) in there, f"{name}: no {pod['serviceAccountName']}"
-    first = pod.get("initContainers", pod["containers"])[0]
-    assert first["name"] == "apigw-invoker", f"{name}: the sidecar does not come first"
-    stays = "initContainers" not in pod or first.get("restartPolicy") == "Always"
-    assert stays, f"{name}: the sidecar does not stay"
 
 
 main()

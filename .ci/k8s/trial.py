@@ -4,6 +4,7 @@ wrong ones, and the end. `run` starts it in namespaces of its own, so that ports
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -16,25 +17,30 @@ from pathlib import Path
 
 import yaml
 
-from pod import POD_ADDRESS, Image, Pod, get
+from pod import POD_ADDRESS, POD_ADDRESS_6, Image, Pod, get
 
 WORK, INVOKER = Path(sys.argv[1]), Path(sys.argv[2])
 README = Path(__file__).resolve().parents[2] / "k8s/README.md"
 PODS, NUMBERS = WORK / "pods", count(1)
 # the agent of EKS Pod Identity, which `dev` replaces as it does API Gateway
 AGENT = "169.254.170.23"
+TO_ANY_ROUTE = "APIGW_INVOKER__ROUTES__ALL__API_GATEWAY__FUNCTION_URI"
 TO_STAND_IN = {"APIGW_INVOKER__ROUTES__ORDERS__API_GATEWAY__FUNCTION_URI": f"http://{AGENT}/iam"}
 
 
 def main() -> None:
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    subprocess.run(["ip", "address", "add", f"{AGENT}/32", "dev", "lo"], check=True)
+    for address in [f"{AGENT}/32", f"{POD_ADDRESS_6}/128"]:
+        subprocess.run(["ip", "address", "add", address, "dev", "lo"], check=True)
     # left over from the previous run
     shutil.rmtree(PODS, ignore_errors=True)
     with StandIn() as stand_in:
         application()
+        other_pods()
+        without_ipv6()
         readme()
-        stand_alone(stand_in)
+        for name in ["stand-alone", "chart"]:
+            stand_alone(name, stand_in)
         demo()
     troubles()
 
@@ -80,10 +86,17 @@ def application() -> None:
     assert status == 200 and "AKIDEXAMPLE" in json.loads(body)["headers"]["authorization"][0], body
     say("application", "a call was signed with the Secret's keys, and the signature was right")
 
-    for arguments in [["check", "--credentials"], ["explain", "GET", "/orders/1"]]:
-        code, told = sidecar.execute(*arguments)
-        assert code == 0, told
-    say("application", "`check --credentials` and `explain` answer in the pod")
+    for kind in ["startupProbe", "readinessProbe", "livenessProbe"]:
+        assert sidecar.probe(kind, POD_ADDRESS_6) == 200
+    say("application", "probes are answered over IPv4 and IPv6")
+
+    # and those of exec probes
+    commands = [*re.findall(r"^kubectl exec .* -- apigw-invoker ([^#\n]*)", README.read_text(), re.M), "health"]
+    assert len(commands) > 3, commands
+    for command in commands:
+        code, told = sidecar.execute(*command.split())
+        assert code == 0, f"{command}: {told}"
+        say("application", f"in the pod `apigw-invoker {command.strip()}` ends with 0")
     memory(sidecar)
 
     routes, keys = dict(sidecar.data["ConfigMap", "apigw-invoker-routes"]), sidecar.data["Secret", "apigw-invoker-keys"]
@@ -116,6 +129,40 @@ def application() -> None:
     say("application", f"with nothing in flight it ended {sidecar.stop():.2f} s after SIGTERM, of {sidecar.grace} s")
 
 
+def other_pods() -> None:
+    """A CronJob's pod, pods that the policies of k8s/injection have changed, and those of the page's charts."""
+    # a route without keys of its own uses those of the environment
+    keys = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"}
+    to_any = {TO_ANY_ROUTE: f"http://{AGENT}/iam"}
+    for name, target, path in [
+        ("beside-cronjob-irsa", to_any, "/echo/1"),
+        ("injected-policy", TO_STAND_IN, "/echo/1"),
+        ("injected-kyverno", TO_STAND_IN, "/echo/1"),
+        ("readme-chart", TO_STAND_IN, "/orders/echo/1"),
+        ("readme-library", TO_STAND_IN, "/orders/echo/1"),
+    ]:
+        sidecar = pod(name, target | keys)
+        sidecar.start()
+        status, body = get("127.0.0.1", 9080, path)
+        assert status == 200 and "AKIDEXAMPLE" in json.loads(body)["headers"]["authorization"][0], body
+        sidecar.stop()
+        say(name, "a call was signed")
+
+
+def without_ipv6() -> None:
+    sidecar = pod("application", TO_STAND_IN)
+    sidecar.has_ipv6 = False
+    sidecar.start()
+    assert sidecar.probe("readinessProbe") == 200
+    assert sidecar.probe("readinessProbe", POD_ADDRESS_6) is None
+    assert sidecar.execute("health", "--ready") == (0, "")
+    assert "no IPv6 on this machine" in sidecar.last_words(), sidecar.last_words()
+    sidecar.stop()
+    code, told = sidecar.execute("health")
+    assert code == 1 and "cannot connect to" in told and len(told.splitlines()) == 1, told
+    say("application", "without IPv6 the probes are answered over IPv4, with a warning in the log")
+
+
 def memory(sidecar: Pod) -> None:
     """Sends large bodies and checks that their memory is returned."""
     def resident() -> int:
@@ -144,7 +191,7 @@ def mebibytes(quantity: str) -> int:
 
 def readme() -> None:
     keys = {"accesskey": b"AKIDEXAMPLE", "secretkey": b"wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"}
-    for name in ["readme", "readme-settings"]:
+    for name in ["readme", "readme-settings", "chart-sidecar"]:
         sidecar = pod(name, TO_STAND_IN)
         sidecar.write("apigw-invoker-keys", keys)
         sidecar.start()
@@ -153,7 +200,7 @@ def readme() -> None:
         say(name, "its files start a sidecar, and a call by its route was signed")
 
 
-def stand_alone(stand_in: StandIn) -> None:
+def stand_alone(name: str, stand_in: StandIn) -> None:
     # added by EKS to a pod whose service account has an association
     token = "/var/run/secrets/apigw-invoker/eks-pod-identity-token"
     injected = TO_STAND_IN | {
@@ -162,17 +209,17 @@ def stand_alone(stand_in: StandIn) -> None:
     }
     # added by Kubernetes for a Service of this name
     injected |= {"APIGW_INVOKER_SERVICE_HOST": "10.0.0.1", "APIGW_INVOKER_PORT_80_TCP_PORT": "80"}
-    gateway = pod("stand-alone", injected)
+    gateway = pod(name, injected)
     gateway.write("apigw-invoker-keys", {"eks-pod-identity-token": stand_in.token})
     gateway.start()
     assert get(POD_ADDRESS, 9080, "/orders/echo/1")[0] == 200
-    say("stand-alone", "a call from another pod was signed with the keys of Pod Identity")
+    say(name, "a call from another pod was signed with the keys of Pod Identity")
     with ThreadPoolExecutor() as pool:
         ended = pool.submit(gateway.stop)
         eventually("it is taken out of service", lambda: gateway.probe("readinessProbe") == 503)
         time.sleep(5)
         assert get(POD_ADDRESS, 9080, "/orders/echo/1")[0] == 200, "a late client was refused"
-        say("stand-alone", f"late clients were served, and it ended after {ended.result():.1f} of {gateway.grace} s")
+        say(name, f"late clients were served, and it ended after {ended.result():.1f} of {gateway.grace} s")
 
 
 def demo() -> None:

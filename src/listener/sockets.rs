@@ -5,7 +5,7 @@
 
 use std::{
     fs, io,
-    net::{SocketAddr, TcpListener},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
     os::unix::{
         fs::FileTypeExt as _,
         net::{UnixListener, UnixStream},
@@ -15,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::{
@@ -172,18 +173,39 @@ fn taken(address: String, key: &'static str, error: io::Error) -> BindError {
 }
 
 pub fn tcp(address: SocketAddr, key: &'static str) -> Result<(TcpListener, SocketAddr), BindError> {
-    let bound = bind_tcp(address).and_then(|listener| {
+    let bound = bind_tcp(address).or_else(|error| match without_ipv6(address, &error) {
+        Some(instead) => {
+            log::warn!("no IPv6 on this machine ({error}): {key} is {instead} instead of {address}");
+            bind_tcp(instead)
+        }
+        None => Err(error),
+    });
+    let bound = bound.and_then(|listener| {
         let address = listener.local_addr()?;
         Ok((listener, address))
     });
     bound.map_err(|error| taken(address.to_string(), key, error))
 }
 
+/// The address that replaces `[::]` on a machine without IPv6, such as a kernel with `ipv6.disable=1`.
+fn without_ipv6(address: SocketAddr, error: &io::Error) -> Option<SocketAddr> {
+    let errno = Errno::from_io_error(error)?;
+    let has_none = [Errno::AFNOSUPPORT, Errno::ADDRNOTAVAIL].contains(&errno);
+    let is_for_all = address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+    (has_none && is_for_all).then(|| SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port()))
+}
+
+/// Binds an address; `[::]` also takes IPv4.
+///
 /// # Errors
 /// The address is in use, or not one of this machine.
 pub fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        // otherwise `net.ipv6.bindv6only` decides (ipv6(7))
+        socket.set_only_v6(false)?;
+    }
     socket.bind(&address.into())?;
     tcp_keepalive::enable(&socket)?;
     socket.listen(BACKLOG)?;
@@ -209,6 +231,34 @@ fn unix(path: &Path) -> io::Result<UnixListener> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn all_addresses_are_those_of_ipv4_where_there_is_no_ipv6() {
+        let of = |address: &str, errno: Errno| {
+            without_ipv6(address.parse().unwrap(), &errno.into()).map(|address| address.to_string())
+        };
+        for errno in [Errno::AFNOSUPPORT, Errno::ADDRNOTAVAIL] {
+            assert_eq!(of("[::]:9180", errno).as_deref(), Some("0.0.0.0:9180"));
+            // an address that somebody chose
+            assert_eq!(of("[::1]:9180", errno), None);
+            assert_eq!(of("[2001:db8::1]:9180", errno), None);
+            assert_eq!(of("192.0.2.1:9180", errno), None);
+        }
+        assert_eq!(of("[::]:9180", Errno::ADDRINUSE), None);
+        assert_eq!(of("[::]:80", Errno::ACCESS), None);
+    }
+
+    #[test]
+    fn all_addresses_of_ipv6_include_those_of_ipv4() {
+        let listener = bind_tcp("[::]:0".parse().unwrap()).unwrap();
+        assert!(!socket2::SockRef::from(&listener).only_v6().unwrap());
+        let port = listener.local_addr().unwrap().port();
+        for ip in ["127.0.0.1", "::1"] {
+            let address = SocketAddr::new(ip.parse().unwrap(), port);
+            let client = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
+            client.connect(&address.into()).unwrap();
+        }
+    }
 
     #[test]
     fn c5_accepted_connections_have_keep_alive_from_their_listener() {

@@ -172,6 +172,18 @@ pub fn whole(number: f64) -> Option<i64> {
     is_whole.then_some(number as i64)
 }
 
+/// A duration that is at least 1 ms and at most a day, for an option of the command line.
+///
+/// # Errors
+/// The text is something else.
+pub fn timeout(text: &str) -> Result<Duration, String> {
+    let limits = Duration::from_millis(1)..=Duration::from_hours(24);
+    let duration = WrittenDuration::of_text(text).map(|WrittenDuration(duration)| duration);
+    duration
+        .filter(|duration| limits.contains(duration))
+        .ok_or_else(|| format!("expected {}, from 1ms to 1day", WrittenDuration::EXPECTED))
+}
+
 /// A duration in the form that the settings take.
 pub fn duration_text(duration: Duration) -> String {
     humantime::format_duration(duration).to_string()

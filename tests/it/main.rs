@@ -37,6 +37,7 @@ mod function_answers;
 mod grpc;
 mod header_spelling;
 mod headers;
+mod health;
 mod house;
 mod http2;
 mod http2_answers;

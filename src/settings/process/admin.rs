@@ -24,7 +24,8 @@ section! {
 
     /// IP address and port of the admin port, which has its own thread: `/`, the status page; `/live`;
     /// `/ready` with the state of each route's credentials; `/metrics` for Prometheus; `/routes` with all
-    /// settings of each route except the secrets. Use `0.0.0.0:9180` for probes from outside the machine.
+    /// settings of each route except the secrets. Use `[::]:9180` for probes from outside the machine: it
+    /// takes IPv4 and IPv6, and IPv4 alone on a machine without IPv6.
     address: Address = "127.0.0.1:9180";
     /// Hosts by which a browser may ask for `/`, `/routes` and `/inspect`, besides IP addresses and
     /// `localhost`: `[sidecar.example.com, "*.internal"]`; none by default. Requests with another `Host` get

@@ -36,8 +36,7 @@ pub(in crate::settings) fn check(listen: &Listen, admin: &AdminSettings, checker
 }
 
 /// True if the system would refuse to bind the second of two addresses. An unspecified IPv6 address includes
-/// the IPv4 addresses (`bindv6only` of ipv6(7) is 0 by default). Port 0 never conflicts: the system chooses a
-/// free port.
+/// the IPv4 addresses, see `listener/sockets.rs`. Port 0 never conflicts: the system chooses a free port.
 fn is_shared(one: SocketAddr, other: SocketAddr) -> bool {
     let takes = |all: IpAddr, ip: IpAddr| match all {
         IpAddr::V4(all) => all.is_unspecified() && ip.is_ipv4(),

@@ -77,12 +77,17 @@ pub(in crate::settings) struct RouteFile {
 /// Reads `default.yaml`, and reports other files beside it that look like settings. Without the file every
 /// default applies.
 pub(in crate::settings) fn read_process(directory: &Path, mistakes: &mut Mistakes) -> Option<Document> {
+    let document = process_document(directory, mistakes);
+    refuse_strangers(directory, mistakes);
+    document
+}
+
+/// Reads `default.yaml` if it is there.
+pub(in crate::settings) fn process_document(directory: &Path, mistakes: &mut Mistakes) -> Option<Document> {
     let process = directory.join(PROCESS_FILE);
     // a dangling link counts as present
     let is_there = process.symlink_metadata().is_ok();
-    let document = is_there.then(|| read_file(&process, Subject::Process, mistakes)).flatten();
-    refuse_strangers(directory, mistakes);
-    document
+    is_there.then(|| read_file(&process, Subject::Process, mistakes)).flatten()
 }
 
 /// True if the path is a directory; otherwise reports a mistake.
