@@ -37,7 +37,7 @@ use tokio::time::{Instant, sleep_until};
 pub(crate) use self::framing::{ParsedHead, parse as parse_head};
 pub(crate) use self::{
     connection_limit::ConnectionLimit,
-    control_plane::{ControlAnswer, ControlClient, ControlLimits},
+    control_plane::{AnswerEnd, ControlAnswer, ControlClient, ControlLimits},
     dial::dial,
     endpoint::EndpointTls,
     framing::{MAX_HEAD, MAX_HEADERS},

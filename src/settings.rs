@@ -6,6 +6,7 @@
 #[macro_use]
 mod source;
 
+mod bundle;
 mod effective;
 mod loader;
 #[cfg(feature = "dev")]
@@ -17,6 +18,7 @@ mod route;
 pub mod schema;
 mod warnings;
 
+pub use bundle::{BundleLink, bundle_serial};
 pub use effective::effective;
 pub use loader::SettingsLoader;
 #[cfg(feature = "dev")]

@@ -63,6 +63,7 @@ mod schema;
 mod secrets;
 mod services;
 mod settings_files;
+mod settings_source;
 mod shutdown;
 mod signatures;
 mod slow_clients;
