@@ -69,6 +69,10 @@ adapters: release
 services: release
     .ci/services/run {{binary}}
 
+# settings from a source
+source: release
+    .ci/source/run {{binary}}
+
 # golden signatures
 signatures:
     .ci/signatures/run

@@ -21,6 +21,7 @@ mod host_check;
 mod inspect;
 mod pages;
 mod process;
+mod source;
 mod status;
 
 use std::{
@@ -50,6 +51,7 @@ pub use self::status::{SocketNames, StartTime};
 use self::{
     connections::{Usage, WatchedConnection},
     pages::View,
+    source::SourceStatus,
     status::Status,
 };
 use crate::{
@@ -107,6 +109,9 @@ struct SettingsReadiness {
     /// The mistakes of changed settings, one line each, while the old ones stay in use.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     rejected: Vec<String>,
+    /// The source of the settings, which may fail while the process is ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<SourceStatus>,
 }
 
 #[derive(Debug, Serialize)]
@@ -288,7 +293,8 @@ impl Health {
         let ready = !stopping && routes.iter().all(|route| route.ready);
         let rejection = snapshot.metrics.reloads.rejection().unwrap_or_default();
         let rejected = rejection.lines().map(str::to_owned).collect();
-        let settings = SettingsReadiness { generation: snapshot.generation, rejected };
+        let source = SourceStatus::of(&snapshot.metrics, now);
+        let settings = SettingsReadiness { generation: snapshot.generation, rejected, source };
         (ready, serde_json::to_string(&Readiness { ready, stopping, settings, routes }))
     }
 }

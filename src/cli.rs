@@ -4,26 +4,24 @@ mod check;
 mod explanation;
 mod health;
 mod routes;
+mod settings_place;
 
 #[cfg(feature = "dev")]
 use std::ffi::OsString;
 use std::{
     io::{self, Write as _},
-    path::PathBuf,
     process::ExitCode,
 };
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde_json::json;
 
+use self::settings_place::{FollowingArguments, LoadedSettings, SettingsArguments};
 use crate::{
-    app::process::{EndSignals, Ended, cannot_start, invalid_settings, print_line, serve},
+    app::process::{EndSignals, Ended, print_line, serve},
     explain,
-    settings::{Mistakes, Settings, SettingsLoader, schema},
-    system::{
-        exhausted,
-        terminal::{self, Paint},
-    },
+    settings::schema,
+    system::terminal::{self, Paint},
 };
 #[cfg(feature = "dev")]
 use crate::{dev, stand_in::runtime::supervisor};
@@ -38,7 +36,9 @@ struct CommandLine {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
-    settings: SettingsDirectory,
+    settings: SettingsArguments,
+    #[command(flatten)]
+    following: FollowingArguments,
 }
 
 #[derive(Debug, Subcommand)]
@@ -73,23 +73,18 @@ enum Command {
 #[derive(Debug, Args)]
 struct RunOptions {
     #[command(flatten)]
-    directory: SettingsDirectory,
+    settings: SettingsArguments,
+    #[command(flatten)]
+    following: FollowingArguments,
     /// For `dev`: print the addresses on standard output, and exit when standard input is closed.
     #[arg(long, hide = true)]
     child: bool,
 }
 
 #[derive(Debug, Args)]
-struct SettingsDirectory {
-    /// The directory with default.yaml and routes/*.yaml.
-    #[arg(long, value_name = "DIR", env = "APIGW_INVOKER_SETTINGS", default_value = "settings")]
-    settings: PathBuf,
-}
-
-#[derive(Debug, Args)]
 struct RoutesOptions {
     #[command(flatten)]
-    directory: SettingsDirectory,
+    settings: SettingsArguments,
     #[command(flatten)]
     format: OutputFormat,
     #[command(flatten)]
@@ -110,7 +105,7 @@ struct ExplainOptions {
     #[command(flatten)]
     args: explain::ExplainArgs,
     #[command(flatten)]
-    directory: SettingsDirectory,
+    settings: SettingsArguments,
     #[command(flatten)]
     format: OutputFormat,
     #[command(flatten)]
@@ -142,7 +137,7 @@ enum Format {
 /// Parses the command line and runs the command.
 pub fn main() -> ExitCode {
     let line = CommandLine::parse();
-    let default = RunOptions { directory: line.settings, child: false };
+    let default = RunOptions { settings: line.settings, following: line.following, child: false };
     let ended = match line.command.unwrap_or(Command::Run(default)) {
         Command::Run(options) => run(&options),
         Command::Check(options) => check::run(&options),
@@ -165,10 +160,8 @@ fn run(options: &RunOptions) -> Ended {
     if options.child {
         dev::child::end_with_parent(&options.directory.settings);
     }
-    let mut loader = SettingsLoader::new(&options.directory.settings);
-    let read = exhausted::watch(|| loader.load()).map_err(|exhausted| cannot_start(&exhausted))?;
-    let settings = read.map_err(|mistakes| invalid_settings(&mistakes))?;
-    serve(settings, Some(loader), EndSignals::Service, |application| {
+    let (settings, followed) = options.settings.load_followed(&options.following)?;
+    serve(settings, Some(followed), EndSignals::Service, |application| {
         if options.child {
             application.allow_sending_again();
             let (listen, admin) = (application.address(), application.admin_address());
@@ -178,16 +171,16 @@ fn run(options: &RunOptions) -> Ended {
 }
 
 fn routes(options: &RoutesOptions) -> Ended {
-    let settings = view(&options.directory, options.format.output, options.view)?;
+    let LoadedSettings { settings, .. } = &view(&options.settings, options.format.output, options.view)?;
     Ok(print_result(&match options.format.output {
-        Format::Text => routes::table(&settings, Paint::of_output(), terminal::width_of_output()),
-        Format::Json => format!("{:#}", routes::json(&settings)),
+        Format::Text => routes::table(settings, Paint::of_output(), terminal::width_of_output()),
+        Format::Json => format!("{:#}", routes::json(settings)),
     }))
 }
 
 fn explain(options: &ExplainOptions) -> Ended {
-    let settings = view(&options.directory, options.format.output, options.view)?;
-    let explained = actix_rt::System::new().block_on(explain::explain(&settings, &options.args));
+    let LoadedSettings { settings, .. } = &view(&options.settings, options.format.output, options.view)?;
+    let explained = actix_rt::System::new().block_on(explain::explain(settings, &options.args));
     let explanation = explained.map_err(|problem| {
         print_line(&mut io::stderr(), &format!("apigw-invoker: {problem}"));
         ExitCode::from(INVALID_USAGE)
@@ -202,30 +195,19 @@ fn explain(options: &ExplainOptions) -> Ended {
 }
 
 /// Loads the settings as `run` or as `dev` uses them.
-fn view(directory: &SettingsDirectory, format: Format, view: SettingsView) -> Result<Settings, ExitCode> {
+fn view(
+    settings: &SettingsArguments,
+    format: Format,
+    view: SettingsView,
+) -> Result<LoadedSettings, ExitCode> {
     #[cfg(feature = "dev")]
     if view.dev {
-        let settings = valid(dev::settings(&directory.settings), format)?;
+        let settings = settings_place::valid(dev::settings(&settings.directory()?), format)?;
         settings.warnings.iter().for_each(|line| print_line(&mut io::stderr(), line));
-        return Ok(settings);
+        return Ok(settings.into());
     }
     let SettingsView { .. } = view;
-    load(directory, format)
-}
-
-/// Loads the settings, or prints their mistakes and returns the exit code.
-fn load(directory: &SettingsDirectory, format: Format) -> Result<Settings, ExitCode> {
-    valid(Settings::load(&directory.settings), format)
-}
-
-/// The settings, or the exit code after their mistakes were printed.
-fn valid(settings: Result<Settings, Mistakes>, format: Format) -> Result<Settings, ExitCode> {
-    settings.map_err(|mistakes| {
-        if format == Format::Json {
-            print_json(&check::mistakes(&mistakes));
-        }
-        invalid_settings(&mistakes)
-    })
+    settings.load(format)
 }
 
 /// Prints the result of a command. A closed pipe is a success, any other failed write a failure.

@@ -39,7 +39,7 @@ pub(crate) use self::framing::{ParsedHead, parse as parse_head};
 pub(crate) use self::{
     blocking_get::blocking_get,
     connection_limit::ConnectionLimit,
-    control_plane::{ControlAnswer, ControlClient, ControlLimits},
+    control_plane::{AnswerEnd, ControlAnswer, ControlClient, ControlLimits},
     dial::dial,
     endpoint::EndpointTls,
     framing::{MAX_HEAD, MAX_HEADERS},

@@ -29,6 +29,7 @@
 //! listener                                      sockets and HTTP towards clients
 //! proxy                                         the path of a request
 //! state                                         the current snapshot, its builder and its reload
+//! settings_source                               settings from a bundle: fetch, check, cache
 //! resilience                                    limits of requests in flight, circuit breakers, retries
 //! backend credentials diagnosis spans           API Gateway, Lambda; AWS credentials; causes of refusals;
 //!                                               OTLP
@@ -62,6 +63,7 @@ mod proxy;
 mod resilience;
 pub mod routing;
 pub mod settings;
+mod settings_source;
 pub mod signing;
 mod spans;
 #[cfg(feature = "dev")]

@@ -9,6 +9,7 @@
 //! route.rs      requests of one route        endpoint.rs   connections to one endpoint
 //! clients.rs    connections of clients       reloads.rs    reloads of the settings
 //! spans.rs      exported spans                last_failure.rs  the last failed request of a route
+//! source.rs     fetches of the settings
 //! ```
 
 mod clients;
@@ -16,6 +17,7 @@ mod endpoint;
 mod last_failure;
 mod reloads;
 mod route;
+mod source;
 mod spans;
 pub(crate) mod table;
 mod values;
@@ -25,12 +27,14 @@ use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
+pub use self::source::SourceState;
 pub(crate) use self::{
     clients::ClientMetrics,
     endpoint::EndpointMetrics,
     last_failure::Failure,
     reloads::{ReloadMetrics, Reloads},
     route::RouteMetrics,
+    source::{SourceCounts, SourceMetrics},
     spans::SpanMetrics,
     values::Counter,
 };
@@ -41,6 +45,7 @@ pub struct Metrics {
     /// Requests without a route, and connections refused before a request was read.
     pub unrouted: Arc<RouteMetrics>,
     pub reloads: Reloads,
+    pub source: SourceMetrics,
     pub spans: SpanMetrics,
     pub(crate) clients: ClientMetrics,
     routes: SharedByName<RouteMetrics>,
@@ -58,6 +63,7 @@ impl Metrics {
         Arc::new(Self {
             unrouted: Arc::new(RouteMetrics::new(UNROUTED.into())),
             reloads: Reloads::new(),
+            source: SourceMetrics::new(),
             spans: SpanMetrics::new(),
             clients: ClientMetrics::new(),
             routes: SharedByName(Mutex::default()),

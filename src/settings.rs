@@ -8,6 +8,7 @@
 mod source;
 
 mod admin_address;
+mod bundle;
 mod effective;
 mod loader;
 #[cfg(feature = "dev")]
@@ -20,6 +21,7 @@ pub mod schema;
 mod warnings;
 
 pub use admin_address::admin_address;
+pub use bundle::{BundleLink, bundle_serial};
 pub use effective::effective;
 pub use loader::SettingsLoader;
 #[cfg(feature = "dev")]

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     logging,
     metrics::{
-        ClientMetrics, EndpointMetrics, ReloadMetrics, RouteMetrics, SpanMetrics,
+        ClientMetrics, EndpointMetrics, ReloadMetrics, RouteMetrics, SourceCounts, SpanMetrics,
         table::{MetricRow, number, sample},
     },
     resilience::circuit_breaker::CircuitState,
@@ -44,6 +44,7 @@ const TABLE: &[MetricGroup] = &[
     MetricGroup::of::<EndpointMetrics>(),
     MetricGroup::of::<ClientMetrics>(),
     MetricGroup::of::<ReloadMetrics>(),
+    MetricGroup::of::<SourceCounts>(),
     MetricGroup::of::<SpanMetrics>(),
     MetricGroup::of::<Scrape>(),
     MetricGroup::of::<Process>(),
@@ -183,6 +184,7 @@ exposed! {
     EndpointMetrics: |scrape| &scrape.snapshot.metrics.endpoints();
     ClientMetrics: |scrape| [&scrape.snapshot.metrics.clients];
     ReloadMetrics: |scrape| [&scrape.snapshot.metrics.reloads.counted];
+    SourceCounts: |scrape| scrape.snapshot.metrics.source.in_use().as_slice();
     SpanMetrics: |scrape| [&scrape.snapshot.metrics.spans];
 }
 

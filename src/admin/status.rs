@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use self::routes::{FailureStatus, RouteStatus, failure};
 pub(super) use self::text::text;
-use super::{Health, process};
+use super::{Health, process, source::SourceStatus};
 use crate::{
     logging,
     signing::clock_skew::skew_text,
@@ -78,6 +78,8 @@ struct SettingsStatus {
     since: String,
     /// The mistakes of changed settings, one line each, while the old ones stay in use.
     rejected: Vec<String>,
+    /// `null` if the settings come from a directory.
+    source: Option<SourceStatus>,
 }
 
 #[derive(Debug, Serialize)]
@@ -150,7 +152,7 @@ impl Status {
             now: Rfc3339(now).to_string(),
             started: Rfc3339(health.started.wall).to_string(),
             uptime_seconds: health.started.monotonic.elapsed().as_secs(),
-            settings: settings(&snapshot),
+            settings: settings(&snapshot, now),
             clock: clock(&snapshot),
             listeners: listeners(&health.sockets, snapshot.metrics.listener_certificate(), now),
             connections: connections(&snapshot),
@@ -167,12 +169,13 @@ impl Status {
     }
 }
 
-fn settings(snapshot: &Snapshot) -> SettingsStatus {
+fn settings(snapshot: &Snapshot, now: SystemTime) -> SettingsStatus {
     let reloads = &snapshot.metrics.reloads;
     SettingsStatus {
         generation: snapshot.generation,
         since: Rfc3339::of_seconds(reloads.counted.in_force_since.get()).to_string(),
         rejected: reloads.rejection().unwrap_or_default().lines().map(str::to_owned).collect(),
+        source: SourceStatus::of(&snapshot.metrics, now),
     }
 }
 

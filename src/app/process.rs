@@ -5,11 +5,15 @@ use std::{
     io::{self, Write},
     pin::{Pin, pin},
     process::ExitCode,
+    sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use actix_rt::SystemRunner;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::Notify,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -19,6 +23,7 @@ use crate::{
         self, Mistakes, Settings, SettingsLoader,
         rust_log::{self, RustLog},
     },
+    settings_source::{self, SettingsSource},
     state::{open_files::OpenFiles, reload::SettingsOrigin},
     system::{
         detached,
@@ -35,11 +40,24 @@ const CANNOT_START: u8 = 1;
 /// The exit code of a command, as an error where it ends early.
 pub(crate) type Ended = Result<ExitCode, ExitCode>;
 
+/// The origin of settings that are followed.
+pub(crate) struct FollowedSettings {
+    pub(crate) loader: SettingsLoader,
+    /// The source, if the loader reads a bundle.
+    pub(crate) source: Option<SettingsSource>,
+}
+
+impl From<SettingsLoader> for FollowedSettings {
+    fn from(loader: SettingsLoader) -> Self {
+        Self { loader, source: None }
+    }
+}
+
 /// Runs the sidecar until a signal ends it. Settings are reloaded when they change if a loader has read them.
 /// `ready` is called once the sockets are bound.
 pub(crate) fn serve(
     settings: Settings,
-    loader: Option<SettingsLoader>,
+    followed: Option<FollowedSettings>,
     ends_at: EndSignals,
     ready: impl FnOnce(&Application),
 ) -> Ended {
@@ -48,6 +66,9 @@ pub(crate) fn serve(
     supervision::log_panics();
     check_clock(SystemTime::now()).map_err(|error| cannot_start(&error))?;
     let files = OpenFiles::raise(&settings);
+    let (loader, source) = followed.map(|origin| (origin.loader, origin.source)).unzip();
+    let source = source.flatten();
+    let files = if source.is_some() { files.reserving(settings_source::OPEN_FILES) } else { files };
     // before the runtimes open files
     let shortage = files.divide(&settings).map_err(|error| cannot_start(&error))?.shortage;
     let rust_log = env::var(rust_log::NAME).ok();
@@ -64,9 +85,13 @@ pub(crate) fn serve(
     let ((first, second), hangup) = heard.map_err(|error| cannot_start(&error))?;
     let mut first = pin!(first);
     let mut application = build(&system, files, settings, first.as_mut())?;
+    let changed = Arc::new(Notify::new());
     if let Some(loader) = loader {
-        application = application.following(SettingsOrigin { loader, hangup });
+        application = application.following(SettingsOrigin { loader, hangup, changed: Arc::clone(&changed) });
     }
+    let metrics = Arc::clone(&application.current().get().metrics);
+    let following = source.map(|source| source.follow(metrics, changed)).transpose();
+    let _following = following.map_err(|error| cannot_start(&error))?;
     log_addresses(&application);
     ready(&application);
     system.block_on(application.run(first, second)).map_err(|error| cannot_start(&error))?;

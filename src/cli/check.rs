@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::runtime::Builder;
 
 use self::{connect::EndpointResult, credentials::CredentialCheck};
-use super::{Format, OutputFormat, SettingsDirectory, load, print_json};
+use super::{Format, LoadedSettings, OutputFormat, SettingsArguments, print_json};
 use crate::{
     app::process::{Ended, cannot_start, counted, print_line},
     settings::{self, Mistakes, Settings},
@@ -24,7 +24,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub(super) struct CheckOptions {
     #[command(flatten)]
-    directory: SettingsDirectory,
+    settings: SettingsArguments,
     /// Also fetch the credentials of every signing route and verify them with STS; exit with 1 if there are
     /// none, or if STS refuses them.
     #[arg(long)]
@@ -77,10 +77,10 @@ impl NetworkResults {
 /// Runs the checks and prints the results.
 pub(super) fn run(options: &CheckOptions) -> Ended {
     let format = options.format.output;
-    let settings = load(&options.directory, format)?;
-    let mut warnings = settings::warnings(&settings);
-    warnings.extend(certificates::warnings(&settings, SystemTime::now()));
-    let remarks = settings::remarks(&settings);
+    let LoadedSettings { settings, .. } = &options.settings.load(format)?;
+    let mut warnings = settings::warnings(settings);
+    warnings.extend(certificates::warnings(settings, SystemTime::now()));
+    let remarks = settings::remarks(settings);
     if format == Format::Text {
         let paint = Paint::of_errors();
         for warning in &warnings {
@@ -89,9 +89,9 @@ pub(super) fn run(options: &CheckOptions) -> Ended {
         for remark in &remarks {
             print_line(&mut io::stderr(), &format!("{} {remark}", paint.heading("remark:")));
         }
-        print_line(&mut io::stdout(), &Paint::of_output().good(&summary(options, &settings)));
+        print_line(&mut io::stdout(), &Paint::of_output().good(&summary(options, settings)));
     }
-    let network = NetworkResults::check(options, &settings).map_err(|error| cannot_start(&error))?;
+    let network = NetworkResults::check(options, settings).map_err(|error| cannot_start(&error))?;
     match format {
         Format::Text => {
             let paint = Paint::of_output();
@@ -99,7 +99,7 @@ pub(super) fn run(options: &CheckOptions) -> Ended {
                 print_line(&mut io::stdout(), &if is_good { paint.good(&line) } else { paint.bad(&line) });
             }
         }
-        Format::Json => print_json(&document(&settings, &warnings, &remarks, &network)),
+        Format::Json => print_json(&document(settings, &warnings, &remarks, &network)),
     }
     Ok(if network.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -108,7 +108,7 @@ fn summary(options: &CheckOptions, settings: &Settings) -> String {
     let enabled = settings.routes.iter().filter(|route| route.enabled).count();
     format!(
         "{}: the settings are valid: {}, {enabled} enabled, to listen on {}",
-        options.directory.settings.display(),
+        options.settings.shown(),
         counted(settings.routes.len(), "route"),
         settings.listen.http
     )

@@ -1,9 +1,11 @@
-//! HTTP client for control-plane requests, which the sidecar sends for itself: today the export of spans.
+//! HTTP client for control-plane requests, which the sidecar sends for itself: the export of spans, and the
+//! settings from a source.
 //!
 //! awc speaks HTTP/1.1 over connections of `dial.rs`, so addresses, proxy, TLS and authorities work as
 //! everywhere else. Control-plane requests use awc; the data path never does: awc passes a truncated body on
 //! as complete, loses a body that ends with its connection, and reads no response before the request is sent.
-//! Here only the status and a short error text matter, and a lost request is retried.
+//! A collector's response is a status and a short error text, and a bundle of settings shows by itself that
+//! it is complete; a lost request is retried.
 //!
 //! The server is not trusted: head, body and the time for each are limited, redirects are not followed, and a
 //! connection is closed if its response has no clear end.
@@ -20,7 +22,8 @@ use std::{
 };
 
 use actix_http::{
-    StatusCode, Uri,
+    Method, StatusCode, Uri,
+    error::PayloadError,
     header::{self, HeaderMap},
 };
 use actix_service::fn_service;
@@ -55,6 +58,20 @@ pub struct ControlAnswer {
     pub headers: HeaderMap,
     /// The beginning of the body, at most [`ControlLimits::answer`] bytes.
     pub body: Bytes,
+    pub end: AnswerEnd,
+}
+
+/// The end of a response's body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AnswerEnd {
+    /// All of it has arrived, as far as its `Content-Length` shows that.
+    Complete,
+    /// The body has [`ControlLimits::answer`] bytes or more.
+    Limit,
+    /// The body took longer than [`ControlLimits::step`].
+    Late,
+    /// The connection ended before the body did.
+    Truncated,
 }
 
 /// Limits of one request.
@@ -104,17 +121,46 @@ impl ControlClient {
         body: Bytes,
         limits: ControlLimits,
     ) -> Result<ControlAnswer, ProxyError> {
+        self.send(Method::POST, path, headers, Some(body), limits).await
+    }
+
+    /// Gets this path and query, with these headers, among them `Host`.
+    ///
+    /// # Errors
+    /// A step failed, as in [`Self::post`]. A body that is not complete is no error, see
+    /// [`ControlAnswer::end`].
+    pub async fn get(
+        &mut self,
+        path: &str,
+        headers: HeaderMap,
+        limits: ControlLimits,
+    ) -> Result<ControlAnswer, ProxyError> {
+        self.send(Method::GET, path, headers, None, limits).await
+    }
+
+    async fn send(
+        &mut self,
+        method: Method,
+        path: &str,
+        headers: HeaderMap,
+        body: Option<Bytes>,
+        limits: ControlLimits,
+    ) -> Result<ControlAnswer, ProxyError> {
         // the dialler performs TLS; for awc every connection is plain HTTP/1.1, so that its HTTP/2 (h2 0.3)
         // is never used
         let uri = Uri::try_from(format!("http://{}{path}", self.connections.endpoint));
         let uri = uri.map_err(|error| ProxyError::new(ErrorKind::Internal, error))?;
-        let mut request = self.awc.post(uri).no_decompress();
+        let mut request = self.awc.request(method, uri).no_decompress();
         if !self.connections.endpoint.keepalive.enabled {
             request = request.force_close();
         }
         *request.headers_mut() = headers;
         let had_idle = self.connections.take();
-        let answer = match self.connections.head(request.send_body(body), limits.step).await {
+        let sending = match body {
+            Some(body) => request.send_body(body),
+            None => request.send(),
+        };
+        let answer = match self.connections.head(sending, limits.step).await {
             Ok(answer) => Ok(read(answer.timeout(limits.step), limits.answer).await),
             Err(error) => Err(error),
         };
@@ -145,7 +191,12 @@ impl ControlAnswer {
     fn has_an_end(&self) -> bool {
         let has = |name| self.headers.contains_key(name);
         let has_length = has(header::CONTENT_LENGTH) || has(header::TRANSFER_ENCODING);
-        !self.status.is_informational() && (has_length || self.status == StatusCode::NO_CONTENT)
+        match self.status {
+            StatusCode::NO_CONTENT => true,
+            // awc waits for a body if there is a length
+            StatusCode::NOT_MODIFIED => !has_length,
+            status => !status.is_informational() && has_length && self.end == AnswerEnd::Complete,
+        }
     }
 }
 
@@ -228,15 +279,38 @@ fn awc_over(connections: &Rc<Connections>) -> awc::Client {
 
 /// Reads the body up to the limit. A longer, truncated or late body is no error.
 async fn read(mut answer: ClientResponse, most: usize) -> ControlAnswer {
+    let (status, headers) = (answer.status(), answer.headers().clone());
     let mut body = BytesMut::new();
-    while let Some(Ok(piece)) = poll_fn(|context| Pin::new(&mut answer).poll_next(context)).await {
-        let room = most - body.len();
-        body.extend_from_slice(&piece[..piece.len().min(room)]);
-        if body.len() == most {
-            break;
+    let end = loop {
+        if status == StatusCode::NOT_MODIFIED {
+            break AnswerEnd::Complete;
         }
-    }
-    ControlAnswer { status: answer.status(), headers: answer.headers().clone(), body: body.freeze() }
+        match poll_fn(|context| Pin::new(&mut answer).poll_next(context)).await {
+            None => break AnswerEnd::Complete,
+            Some(Err(PayloadError::Io(error))) if error.kind() == io::ErrorKind::TimedOut => {
+                break AnswerEnd::Late;
+            }
+            Some(Err(_)) => break AnswerEnd::Truncated,
+            Some(Ok(piece)) => {
+                let room = most - body.len();
+                body.extend_from_slice(&piece[..piece.len().min(room)]);
+                if body.len() == most {
+                    break AnswerEnd::Limit;
+                }
+            }
+        }
+    };
+    let is_short = declared_length(&headers).is_some_and(|declared| declared > body.len() as u64);
+    let end = if end == AnswerEnd::Complete && is_short && status != StatusCode::NOT_MODIFIED {
+        AnswerEnd::Truncated
+    } else {
+        end
+    };
+    ControlAnswer { status, headers, body: body.freeze(), end }
+}
+
+fn declared_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 fn failure(error: SendRequestError) -> ProxyError {
@@ -327,6 +401,42 @@ mod tests {
         let error = posted(Endpoint { tls, ..endpoint("127.0.0.1", address.port()) }).unwrap_err();
         assert_eq!(error.kind, ErrorKind::UpstreamTls);
         server.join().unwrap();
+    }
+
+    fn got(answer: &'static str) -> ControlAnswer {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            assert!(stream.read(&mut [0; 1000]).unwrap() > 0);
+            stream.write_all(answer.as_bytes()).unwrap();
+            // `…` keeps the connection open
+            if answer.ends_with('…') {
+                thread::sleep(Duration::from_secs(5));
+            }
+        });
+        let limits = ControlLimits { step: Duration::from_millis(300), answer: 8 };
+        actix_rt::System::new().block_on(async {
+            let endpoint = endpoint("127.0.0.1", address.port());
+            let mut client = ControlClient::new(Arc::new(endpoint), &Metrics::new());
+            client.get("/b", HeaderMap::new(), limits).await.unwrap()
+        })
+    }
+
+    #[test]
+    fn a_body_that_is_truncated_late_or_too_long_is_not_complete() {
+        for (answer, end) in [
+            ("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nabc", AnswerEnd::Complete),
+            ("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", AnswerEnd::Complete),
+            ("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nabc", AnswerEnd::Truncated),
+            ("HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\n…", AnswerEnd::Late),
+            ("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nabcdefghi", AnswerEnd::Limit),
+            ("HTTP/1.1 304 Not Modified\r\n\r\n", AnswerEnd::Complete),
+            // awc would wait for the body that a 304 never has
+            ("HTTP/1.1 304 Not Modified\r\ncontent-length: 5\r\n\r\n…", AnswerEnd::Complete),
+        ] {
+            assert_eq!(got(answer).end, end, "{answer}");
+        }
     }
 
     #[test]

@@ -250,6 +250,15 @@ mod tests {
         }
     }
 
+    /// awc loses such a body (README.md, "Built with").
+    #[actix_rt::test]
+    async fn a_body_that_ends_with_the_connection_arrives_whole() {
+        let server = FakeServer::start(|_| "HTTP/1.0 200 OK\r\n\r\n{\"Code\":\"Success\"}".to_owned()).await;
+        let uri = format!("http://{}/", server.address).parse().unwrap();
+        let answer = transport().get(uri, RESPONSE_TIMEOUT).await.unwrap();
+        assert_eq!(&answer.body()[..], b"{\"Code\":\"Success\"}");
+    }
+
     #[actix_rt::test]
     async fn a_server_that_never_answers_times_out() {
         let server = FakeServer::start(|_| String::new()).await;

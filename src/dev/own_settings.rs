@@ -50,7 +50,7 @@ pub(super) fn run(options: &DevOptions, directory: &Path) -> Ended {
         FunctionsFollower { file, given: options.function.clone(), functions: host.functions().clone() };
     let loader = loader.calling(move |settings| player(Played::of(settings, &follower.follow(settings))));
     let routes = settings.clone();
-    serve(settings, Some(loader), EndSignals::Terminal, |application| {
+    serve(settings, Some(loader.into()), EndSignals::Terminal, |application| {
         application.allow_sending_again();
         let banner = OwnBanner {
             listen: application.address(),

@@ -11,6 +11,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     path::{Path, PathBuf},
+    sync::Arc,
     time::SystemTime,
 };
 
@@ -22,6 +23,7 @@ use self::{
 use super::local_targets::{LocalTargets, local_environment};
 use super::{
     Settings,
+    bundle::{BundleLink, BundlePaths},
     source::{
         document::{self, Document},
         mistake::{Mistake, Mistakes, Place},
@@ -68,6 +70,8 @@ pub struct SettingsLoader {
     on_load: Option<OnLoad>,
     /// Files that are followed as the settings are.
     further_files: Vec<PathBuf>,
+    /// The directory is a link to a bundle, which is locked while it is read.
+    link: Option<Arc<BundleLink>>,
 }
 
 impl fmt::Debug for SettingsLoader {
@@ -117,7 +121,19 @@ impl SettingsLoader {
             changes: None,
             on_load: None,
             further_files: Vec::new(),
+            link: None,
         }
+    }
+
+    /// A loader of a bundle's directory.
+    pub fn of_bundle(directory: &Path) -> Self {
+        let paths = BundlePaths { directory: directory.to_owned() };
+        Self { changes: Some(Box::new(paths)), ..Self::new(directory) }
+    }
+
+    /// A loader of the bundle that a link leads to.
+    pub fn of_link(link: &Arc<BundleLink>) -> Self {
+        Self { link: Some(Arc::clone(link)), ..Self::of_bundle(link.path()) }
     }
 
     /// A loader of settings that lead to a stand-in on this machine.
@@ -128,7 +144,6 @@ impl SettingsLoader {
     }
 
     /// Also collects the texts that a command must not print.
-    #[cfg(feature = "dev")]
     #[must_use]
     pub fn collecting_hidden(self) -> Self {
         Self { collects_hidden: true, ..self }
@@ -170,6 +185,8 @@ impl SettingsLoader {
     }
 
     fn load_at(&mut self, now: SystemTime, no_routes: NoRoutes) -> Result<Settings, Mistakes> {
+        let link = self.link.clone();
+        let _locked = link.as_ref().map(|link| link.lock());
         let mut mistakes = Mistakes::default();
         let mut process = None;
         let mut files = Vec::new();

@@ -130,7 +130,7 @@ impl Delivery {
     /// The partial success of a delivery.
     async fn post(&mut self, body: Bytes) -> Result<Option<String>, ExportRefusal> {
         let answer = self.client.post(&self.path, self.headers.clone(), body, self.limits).await;
-        let ControlAnswer { status, headers, body } = answer.map_err(|error| self.unreachable(&error))?;
+        let ControlAnswer { status, headers, body, .. } = answer.map_err(|error| self.unreachable(&error))?;
         if status.is_success() {
             return Ok(rejected(&body));
         }

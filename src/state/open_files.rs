@@ -83,6 +83,12 @@ impl OpenFiles {
         Self { limit: None, standing: 0, workers: 1 }
     }
 
+    /// Reserves further files until the process ends.
+    #[must_use]
+    pub fn reserving(self, files: u64) -> Self {
+        Self { standing: self.standing + files, ..self }
+    }
+
     fn within(limit: Option<u64>, inherited: u64, settings: &Settings) -> Self {
         let workers = u64::from(settings.workers);
         let listeners =

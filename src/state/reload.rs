@@ -1,8 +1,8 @@
 //! Reloads changed settings while requests are served. Settings with a mistake are rejected as a whole.
 //!
 //! `app.rs` runs the reloader beside the workers. It reloads on SIGHUP, and when files have changed
-//! (`watched.rs`, checked every `reload.interval`). `builder.rs` builds the next snapshot, in which unchanged
-//! routes are reused.
+//! (`watched.rs`, checked every `reload.interval`, or at once after `settings_source` has put another bundle
+//! in use). `builder.rs` builds the next snapshot, in which unchanged routes are reused.
 
 mod watched;
 
@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{signal::unix::Signal, time::sleep};
+use tokio::{signal::unix::Signal, sync::Notify, time::sleep};
 
 use crate::{
     logging,
@@ -38,11 +38,14 @@ const SETTLING: Duration = Duration::from_millis(50);
 pub struct SettingsOrigin {
     pub loader: SettingsLoader,
     pub hangup: Signal,
+    /// Notified when the settings have changed, besides the watch of their files.
+    pub changed: Arc<Notify>,
 }
 
 pub struct Reloader {
     directory: PathBuf,
     hangup: Signal,
+    changed: Arc<Notify>,
     /// Locked by one thread at a time, as the builder.
     loader: Arc<Mutex<SettingsLoader>>,
     builder: Arc<Mutex<SnapshotBuilder>>,
@@ -72,12 +75,13 @@ impl Reloader {
         settings: Settings,
     ) -> Self {
         let restart_only = RestartOnly::of(&settings);
-        let SettingsOrigin { loader, hangup } = origin;
+        let SettingsOrigin { loader, hangup, changed } = origin;
         let directory = loader.directory().to_owned();
         let (loader, builder) = (Arc::new(Mutex::new(loader)), Arc::new(Mutex::new(builder)));
         Self {
             directory,
             hangup,
+            changed,
             loader,
             builder,
             current,
@@ -96,6 +100,7 @@ impl Reloader {
             let interval = self.settings.reload.interval;
             let trigger = tokio::select! {
                 _ = self.hangup.recv() => Trigger::Hangup,
+                () = self.changed.notified() => Trigger::Files,
                 () = sleep(interval) => Trigger::Files,
             };
             fault_points::pass("reload");

@@ -37,6 +37,8 @@ pub enum Task {
     Credentials,
     /// Follows the settings' files.
     Reload,
+    /// Fetches the settings' bundle.
+    Source,
     /// Follows the listener's certificates.
     Certificates,
     Exporter,
@@ -50,9 +52,10 @@ pub enum Task {
 
 impl Task {
     /// Every task, in the order of the metric's samples.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Credentials,
         Self::Reload,
+        Self::Source,
         Self::Certificates,
         Self::Exporter,
         Self::Admin,
@@ -66,6 +69,7 @@ impl Task {
         match self {
             Self::Credentials => "credentials",
             Self::Reload => "reload",
+            Self::Source => "source",
             Self::Certificates => "certificates",
             Self::Exporter => "exporter",
             Self::Admin => "admin",

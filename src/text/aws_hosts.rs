@@ -27,6 +27,14 @@ pub fn sts_host(region: &str, fips: bool, dual_stack: bool) -> String {
     regional_host("sts", region, fips, dual_stack)
 }
 
+/// The host of Amazon S3. Its dual-stack endpoints are below the usual domain (Amazon S3 user guide, "Using
+/// dual-stack endpoints").
+pub fn s3_host(region: &str, fips: bool, dual_stack: bool) -> String {
+    let service = if fips { "s3-fips" } else { "s3" };
+    let service = if dual_stack { format!("{service}.dualstack") } else { service.to_owned() };
+    regional_host(&service, region, false, false)
+}
+
 /// The host of IAM Roles Anywhere.
 pub fn roles_anywhere_host(region: &str, fips: bool, dual_stack: bool) -> String {
     regional_host("rolesanywhere", region, fips, dual_stack)

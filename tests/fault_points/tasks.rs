@@ -3,14 +3,17 @@
 use std::{
     fs,
     io::{BufReader, Write as _},
+    process::Command,
     time::Duration,
 };
+
+use tempfile::TempDir;
 
 use super::{
     Sidecar,
     client::{get, open, read_response},
     exposition::Exposition,
-    process::write_settings,
+    process::{Process, command, settings, write_settings},
     route,
     tls::Authority,
     upstream::Upstream,
@@ -35,6 +38,37 @@ fn x3_a_reload_that_panics_starts_again_and_takes_the_next_settings() {
         sidecar.process.says("task reload panicked at");
         sidecar.process.stop();
     }
+}
+
+#[test]
+fn x3_a_follower_of_a_source_that_panics_starts_again_and_takes_the_next_bundle() {
+    let upstream = Upstream::ok();
+    let process = "listen: { http: '127.0.0.1:0' }\nreload: { interval: 100 }\n";
+    let directory = settings(process, &[("all", &route("all", &upstream))]);
+    let (bundles, faults) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let bundle = bundles.path().join("settings.tar");
+    let of_settings = directory.path().to_owned();
+    let pack = || {
+        let new = bundles.path().join("new");
+        let mut tar = Command::new("tar");
+        tar.arg("-cf").arg(&new).arg("-C").arg(&of_settings).arg(".");
+        assert!(tar.status().unwrap().success());
+        fs::rename(new, &bundle).unwrap();
+    };
+    pack();
+    let mut run = command("run", &bundle);
+    run.env("APIGW_INVOKER_FAULT_POINTS", faults.path());
+    let (process, address) = Process::listening(&mut run);
+    let admin = process.admin();
+    let mut sidecar = Sidecar { process, address, admin, directory, faults, upstream };
+    sidecar.strike("source", "source");
+    sidecar.panicked_at(FAULT);
+    let added = route("added", &sidecar.upstream);
+    fs::write(sidecar.directory.path().join("routes/added.yaml"), added).unwrap();
+    pack();
+    sidecar.process.says("settings reloaded, generation 2: added added");
+    sidecar.serves();
+    sidecar.process.stop();
 }
 
 #[test]

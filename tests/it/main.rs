@@ -64,6 +64,7 @@ mod schema;
 mod secrets;
 mod services;
 mod settings_files;
+mod settings_source;
 mod shutdown;
 mod signatures;
 mod slow_clients;

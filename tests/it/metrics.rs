@@ -13,7 +13,7 @@ use std::{
     },
 };
 
-use apigw_invoker::stand_in::StandInKeys;
+use apigw_invoker::{metrics::SourceState, stand_in::StandInKeys};
 
 use super::{
     documents::table,
@@ -279,6 +279,14 @@ fn everything() -> Exposition {
         .route("function", &route)
         .gateway("forbidden", "/forbidden", &forbidden.uri("/"), "")
         .start();
+    // as a sidecar whose settings come from a source
+    app.snapshot.metrics.source.set(SourceState {
+        address: String::new(),
+        bundle: String::new(),
+        serial: None,
+        confirmed: std::time::SystemTime::now(),
+        failure: None,
+    });
     assert_eq!(get(app.address, "/function").status, 200);
     assert_eq!(get(app.address, "/forbidden").status, 403);
     assert_eq!(get(app.address, "/nowhere").status, 404);

@@ -12,6 +12,8 @@ function problems(status) {
     const lines = status.settings.rejected.join("\n");
     found.push([`Changed settings are rejected; generation ${status.settings.generation} stays in use.`, lines]);
   }
+  const { source } = status.settings;
+  if (source?.error) found.push([`The last fetch of the settings failed; bundle ${source.bundle} stays in use.`, source.error]);
   for (const route of status.routes) {
     if (route.keys && !route.keys.ready) found.push([`Route ${route.id} has no keys.`, route.keys.text]);
   }
@@ -39,6 +41,11 @@ function showProblems(status) {
   }));
 }
 
+function sourceText({ address, bundle, serial, age_seconds: age }) {
+  const number = serial === null ? "" : `, serial ${serial}`;
+  return `${address}, bundle ${bundle}${number}, fetched ${span(age)} ago`;
+}
+
 function facts(status) {
   const { connections, descriptors, settings } = status;
   const listener = ({ address, certificate }) =>
@@ -47,6 +54,7 @@ function facts(status) {
     ["Version", status.version],
     ["Uptime", `${span(status.uptime_seconds)}, since ${status.started}`],
     ["Settings", `generation ${settings.generation}, in use since ${settings.since}`],
+    ...(settings.source ? [["Source", sourceText(settings.source)]] : []),
     ["Clock", `${status.now}, ${status.clock.text}`],
     ...status.listeners.map((one) => [one.setting, listener(one)]),
     ["Connections", `${connections.clients} of at most ${connections.most_clients} clients, ${connections.refused} refused; ${connections.upstream_idle} idle to AWS`],

@@ -6,7 +6,7 @@ use super::{
     ListenerStatus, Status,
     routes::{FailureStatus, RouteStatus},
 };
-use crate::system::terminal::aligned;
+use crate::{admin::source::SourceStatus, system::terminal::aligned};
 
 const HEADINGS: [&str; 11] = [
     "ROUTE",
@@ -77,7 +77,20 @@ fn facts(status: &Status) -> Vec<Vec<String>> {
     facts.push(("unrouted", format!("{} requests", status.unrouted.requests)));
     let (generation, since) = (status.settings.generation, &status.settings.since);
     facts.push(("settings", format!("generation {generation}, since {since}{rejected}")));
+    if let Some(source) = &status.settings.source {
+        facts.push(("source", source_text(source)));
+    }
     facts.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect()
+}
+
+fn source_text(source: &SourceStatus) -> String {
+    let SourceStatus { address, bundle, serial, age_seconds, error } = source;
+    let serial = serial.map(|serial| format!(", serial {serial}")).unwrap_or_default();
+    let age = humantime::format_duration(Duration::from_secs(*age_seconds));
+    // the last line of mistakes is their number
+    let error = error.as_ref().and_then(|error| error.lines().last());
+    let error = error.map(|error| format!("; the last fetch failed: {error}")).unwrap_or_default();
+    format!("{address}, bundle {bundle}{serial}, fetched {age} ago{error}")
 }
 
 fn listener_text(listener: &ListenerStatus) -> String {

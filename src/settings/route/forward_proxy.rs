@@ -78,13 +78,20 @@ impl ForwardProxy {
         Ok(Self {
             host: host.to_owned(),
             port: authority.port_u16().unwrap_or(Self::DEFAULT_PORT),
-            authorization: userinfo.map(basic).transpose()?,
+            authorization: userinfo.map(Self::basic).transpose()?,
             named_by: "proxy_url",
         })
     }
+
+    /// The credentials of a URL as `Basic` (RFC 7617).
+    ///
+    /// # Errors
+    /// A fixed sentence.
+    pub fn basic(userinfo: &str) -> Result<HeaderValue, &'static str> {
+        basic(userinfo)
+    }
 }
 
-/// The credentials of a URL as `Basic` (RFC 7617).
 fn basic(userinfo: &str) -> Result<HeaderValue, &'static str> {
     let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
     if user.is_empty() || !escapes_are_whole(userinfo.as_bytes()) {

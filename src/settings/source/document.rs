@@ -18,6 +18,8 @@ use crate::system::{exhausted::noted, regular_file};
 const PROCESS_FILE: &str = "default.yaml";
 /// The functions that `dev` runs; `run` and `check` accept the file and do not read it.
 pub const LOCAL_FUNCTIONS_FILE: &str = "functions.yaml";
+/// The serial number of a bundle; a directory from which bundles are made may have the file too.
+pub const BUNDLE_FILE: &str = "bundle.yaml";
 /// The directory of the routes.
 const ROUTES_DIRECTORY: &str = "routes";
 
@@ -109,7 +111,8 @@ fn refuse_strangers(directory: &Path, mistakes: &mut Mistakes) {
     let names = noted(fs::read_dir(directory)).into_iter().flatten().filter_map(Result::ok);
     for path in names.map(|entry| entry.path()) {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if looks_like_settings(&name) && ![PROCESS_FILE, LOCAL_FUNCTIONS_FILE].contains(&&*name) {
+        if looks_like_settings(&name) && ![PROCESS_FILE, LOCAL_FUNCTIONS_FILE, BUNDLE_FILE].contains(&&*name)
+        {
             let place = Place::file(path.display().to_string());
             mistakes.push(
                 Mistake::new(place, "", "not read")

@@ -142,6 +142,17 @@ impl Mistakes {
         self.found.iter()
     }
 
+    /// The mistakes without a directory's path in names of files, with which a bundle's files are named as in
+    /// the bundle.
+    #[must_use]
+    pub fn without_prefix(mut self, prefix: &str) -> Self {
+        for mistake in self.found.iter_mut().chain(&mut self.warnings) {
+            mistake.place.source = mistake.place.source.replace(prefix, "").into();
+            mistake.problem = mistake.problem.replace(prefix, "");
+        }
+        self
+    }
+
     /// The value, unless there is a mistake.
     ///
     /// # Errors
