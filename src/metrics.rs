@@ -9,6 +9,7 @@
 //! route.rs      requests of one route        endpoint.rs   connections to one endpoint
 //! clients.rs    connections of clients       reloads.rs    reloads of the settings
 //! spans.rs      exported spans                last_failure.rs  the last failed request of a route
+//! secrets.rs    fetched secrets
 //! ```
 
 mod clients;
@@ -16,6 +17,7 @@ mod endpoint;
 mod last_failure;
 mod reloads;
 mod route;
+mod secrets;
 mod spans;
 pub(crate) mod table;
 mod values;
@@ -31,6 +33,7 @@ pub(crate) use self::{
     last_failure::Failure,
     reloads::{ReloadMetrics, Reloads},
     route::RouteMetrics,
+    secrets::SecretMetrics,
     spans::SpanMetrics,
     values::Counter,
 };
@@ -42,6 +45,7 @@ pub struct Metrics {
     pub unrouted: Arc<RouteMetrics>,
     pub reloads: Reloads,
     pub spans: SpanMetrics,
+    pub(crate) secrets: SecretMetrics,
     pub(crate) clients: ClientMetrics,
     routes: SharedByName<RouteMetrics>,
     endpoints: SharedByName<EndpointMetrics>,
@@ -58,6 +62,7 @@ impl Metrics {
             unrouted: Arc::new(RouteMetrics::new(UNROUTED.into())),
             reloads: Reloads::new(),
             spans: SpanMetrics::new(),
+            secrets: SecretMetrics::new(),
             clients: ClientMetrics::new(),
             routes: SharedByName(Mutex::default()),
             endpoints: SharedByName(Mutex::default()),

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     logging,
     metrics::{
-        ClientMetrics, EndpointMetrics, ReloadMetrics, RouteMetrics, SpanMetrics,
+        ClientMetrics, EndpointMetrics, ReloadMetrics, RouteMetrics, SecretMetrics, SpanMetrics,
         table::{MetricRow, number, sample},
     },
     resilience::circuit_breaker::CircuitState,
@@ -45,6 +45,7 @@ const TABLE: &[MetricGroup] = &[
     MetricGroup::of::<ClientMetrics>(),
     MetricGroup::of::<ReloadMetrics>(),
     MetricGroup::of::<SpanMetrics>(),
+    MetricGroup::of::<SecretMetrics>(),
     MetricGroup::of::<Scrape>(),
     MetricGroup::of::<Process>(),
 ];
@@ -184,6 +185,7 @@ exposed! {
     ClientMetrics: |scrape| [&scrape.snapshot.metrics.clients];
     ReloadMetrics: |scrape| [&scrape.snapshot.metrics.reloads.counted];
     SpanMetrics: |scrape| [&scrape.snapshot.metrics.spans];
+    SecretMetrics: |scrape| [&scrape.snapshot.metrics.secrets];
 }
 
 #[cfg(test)]
