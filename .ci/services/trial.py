@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import aws_secrets
 import boto3
 from botocore import UNSIGNED
 from botocore.config import Config
@@ -230,6 +231,7 @@ def main() -> None:
             large(name, s3, sidecar, verifier)
         other_clients(sidecar)
         signatures(sidecar, verifier)
+        aws_secrets.trial(BINARY, WORK, f"http://{host}:{port}", compare)
         payloads = {seen["payload"] for seen in verifier.seen if seen["service"] == "s3"}
         compare("an aws-chunked body was signed as one", "STREAMING-UNSIGNED-PAYLOAD-TRAILER" in payloads, True)
         compare("refused signatures", verifier.refused, [])
