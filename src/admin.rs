@@ -3,8 +3,8 @@
 //! - `GET /`: the status page, as HTML, JSON or text; its files are below `/pages/`.
 //! - `GET /inspect`: the inspector, if `admin.inspect` is set (`admin/inspect.rs`).
 //! - `GET /live`: 200 while the process runs.
-//! - `GET /ready`: 200 if every route has credentials and the process is not stopping, otherwise 503; with
-//!   the reasons.
+//! - `GET /ready`: 200 if every route has credentials and the secrets of its settings, and the process is not
+//!   stopping, otherwise 503; with the reasons.
 //! - `GET /metrics`: the page for Prometheus.
 //! - `GET /routes`: the settings of each route, without secrets.
 //!
@@ -112,6 +112,9 @@ struct SettingsReadiness {
     /// The source of the settings, which may fail while the process is ready.
     #[serde(skip_serializing_if = "Option::is_none")]
     source: Option<SourceStatus>,
+    /// Changed routes whose former version stays in use until a secret has been fetched.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    kept: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -121,6 +124,9 @@ struct RouteReadiness<'a> {
     /// The credential source of a signing route and its state, without secrets.
     #[serde(skip_serializing_if = "Option::is_none")]
     credentials: Option<String>,
+    /// The secrets for which the route waits, with the reasons.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waiting: Option<String>,
 }
 
 impl Admin {
@@ -294,7 +300,8 @@ impl Health {
         let rejection = snapshot.metrics.reloads.rejection().unwrap_or_default();
         let rejected = rejection.lines().map(str::to_owned).collect();
         let source = SourceStatus::of(&snapshot.metrics, now);
-        let settings = SettingsReadiness { generation: snapshot.generation, rejected, source };
+        let kept = snapshot.kept_routes();
+        let settings = SettingsReadiness { generation: snapshot.generation, rejected, source, kept };
         (ready, serde_json::to_string(&Readiness { ready, stopping, settings, routes }))
     }
 }
@@ -320,9 +327,12 @@ async fn routes(health: web::Data<Health>, locks: web::Data<PageLocks>) -> HttpR
 fn readiness(route: &Route, now: SystemTime) -> RouteReadiness<'_> {
     let source = route.signing.as_ref().and_then(|signing| signing.credentials.as_ref());
     let status = source.map(|source| source.status(now));
+    let waiting = route.waiting.as_ref().map(ToString::to_string);
     RouteReadiness {
         id: &route.id,
-        ready: status.as_ref().is_none_or(|status| matches!(status.state, CredentialState::Ready(_))),
+        ready: waiting.is_none()
+            && status.as_ref().is_none_or(|status| matches!(status.state, CredentialState::Ready(_))),
         credentials: status.map(|status| status.to_string()),
+        waiting,
     }
 }

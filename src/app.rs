@@ -8,7 +8,7 @@ use std::{
     io,
     net::{SocketAddr, TcpListener},
     path::Path,
-    pin::pin,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -155,9 +155,17 @@ impl Application {
         let stopping = Arc::new(AtomicBool::new(false));
         let health = self.health(&stopping);
         let admin = Admin::start(self.admin, health)?;
-        let mut workers = Workers::start(&self.sockets, self.settings.workers, &self.current, &stopping)?;
-        let interval = self.settings.reload.interval;
-        let mut reloading = pin!(follow(self.origin, self.builder, &self.current, self.settings));
+        let (interval, workers) = (self.settings.reload.interval, self.settings.workers);
+        let mut follower = Follower::of(self.origin, self.builder, &self.current, self.settings);
+        let mut stop = pin!(stop);
+        let is_stopped = follower.fetch_first_secrets(stop.as_mut()).await;
+        let stop = async move {
+            if !is_stopped {
+                stop.await;
+            }
+        };
+        let mut workers = Workers::start(&self.sockets, workers, &self.current, &stopping)?;
+        let mut reloading = pin!(follower.follow());
         let mut certificates = pin!(follow_certificates(&self.sockets, &self.current, interval));
         let draining = workers.drain();
         let mut is_cut_short = false;
@@ -225,21 +233,40 @@ async fn follow_certificates(sockets: &Sockets, current: &Arc<Current>, interval
     );
 }
 
-/// Keeps the builder alive, and reloads the settings if they have an origin; never returns.
-async fn follow(
-    origin: Option<SettingsOrigin>,
-    builder: SnapshotBuilder,
-    current: &Arc<Current>,
-    settings: Settings,
-) {
-    match origin {
-        Some(origin) => {
-            let mut reloader = Reloader::new(origin, builder, Arc::clone(current), settings);
-            supervise(Task::Reload, async || reloader.run().await).await;
+/// Keeps the builder alive, and reloads the settings if they have an origin.
+#[expect(clippy::large_enum_variant, reason = "there is one")]
+enum Follower {
+    Reloading(Reloader),
+    Fixed { _builder: SnapshotBuilder },
+}
+
+impl Follower {
+    fn of(
+        origin: Option<SettingsOrigin>,
+        builder: SnapshotBuilder,
+        current: &Arc<Current>,
+        settings: Settings,
+    ) -> Self {
+        match origin {
+            Some(origin) => Self::Reloading(Reloader::new(origin, builder, Arc::clone(current), settings)),
+            None => Self::Fixed { _builder: builder },
         }
-        None => {
-            let _builder = builder;
-            std::future::pending::<()>().await;
+    }
+
+    /// Waits for the secrets in AWS that the settings name, but not for long. True if `stop` has resolved.
+    async fn fetch_first_secrets(&mut self, stop: Pin<&mut impl Future<Output = ()>>) -> bool {
+        let Self::Reloading(reloader) = self else { return false };
+        tokio::select! {
+            () = stop => true,
+            () = reloader.fetch_first_secrets() => false,
+        }
+    }
+
+    /// Reloads the settings; never returns.
+    async fn follow(&mut self) {
+        match self {
+            Self::Reloading(reloader) => supervise(Task::Reload, async || reloader.run().await).await,
+            Self::Fixed { .. } => std::future::pending().await,
         }
     }
 }

@@ -17,6 +17,7 @@
 //! shared_files.rs     the files of profiles; sdk_files.rs has those that only the SDK reads
 //! identity.rs         the owner of keys
 //! metadata.rs         EC2's metadata service
+//! secrets.rs          secrets in AWS that the settings name, fetched with these keys
 //! ```
 
 mod aws_transport;
@@ -33,6 +34,7 @@ mod refresher_pool;
 mod roles_anywhere;
 mod schedule;
 mod sdk_files;
+mod secrets;
 mod shared_files;
 mod status;
 mod sts;
@@ -48,6 +50,7 @@ use self::{credential_cell::RouteGuard, refresher_pool::SharedSource};
 pub use self::{
     fetch::{FetchError, OfflineCredentials, known_offline},
     refresher_pool::{FetchAttempt, RefresherPool, key_endpoint, try_once},
+    secrets::{SecretAttempt, SecretFetcher, Secrets, fetch_once},
     status::{CallerIdentity, CredentialState, Ready, Status},
 };
 use crate::text::key_source::KeyOrigin;

@@ -69,6 +69,10 @@ pub struct Explanation {
     pub(crate) target: String,
     pub(crate) host: String,
     pub(crate) route: Option<String>,
+    /// Secrets in AWS that the route's settings name. They are not fetched, and placeholders take their
+    /// place.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) secrets: Vec<String>,
     /// Every route, the matching one first.
     pub(crate) candidates: Vec<ExplainedRoute>,
     pub(crate) outbound: Option<Outgoing>,
@@ -118,6 +122,7 @@ pub async fn explain(settings: &Settings, args: &ExplainArgs) -> Result<Explanat
         target: request.uri().to_string(),
         host,
         route: None,
+        secrets: Vec::new(),
         candidates,
         outbound: None,
         refusal: None,
@@ -127,6 +132,7 @@ pub async fn explain(settings: &Settings, args: &ExplainArgs) -> Result<Explanat
     match proxy::choose(&request, &routes, &settings.limits, &Via::numbered(ANY_PROCESS)) {
         Ok(matched) => {
             explanation.route = Some(matched.route.id.clone());
+            explanation.secrets = matched.route.missing_secrets().map(ToString::to_string).collect();
             let date = args.at.unwrap_or_else(SystemTime::now);
             match outgoing(settings, &matched, request, incoming, &body, date).await {
                 Ok(outgoing) => explanation.outbound = Some(outgoing.redacted(&settings.hidden)),

@@ -9,6 +9,7 @@
 //! route.rs      requests of one route        endpoint.rs   connections to one endpoint
 //! clients.rs    connections of clients       reloads.rs    reloads of the settings
 //! spans.rs      exported spans                last_failure.rs  the last failed request of a route
+//! secrets.rs    fetched secrets
 //! source.rs     fetches of the settings
 //! ```
 
@@ -17,6 +18,7 @@ mod endpoint;
 mod last_failure;
 mod reloads;
 mod route;
+mod secrets;
 mod source;
 mod spans;
 pub(crate) mod table;
@@ -34,6 +36,7 @@ pub(crate) use self::{
     last_failure::Failure,
     reloads::{ReloadMetrics, Reloads},
     route::RouteMetrics,
+    secrets::SecretMetrics,
     source::{SourceCounts, SourceMetrics},
     spans::SpanMetrics,
     values::Counter,
@@ -47,6 +50,7 @@ pub struct Metrics {
     pub reloads: Reloads,
     pub source: SourceMetrics,
     pub spans: SpanMetrics,
+    pub(crate) secrets: SecretMetrics,
     pub(crate) clients: ClientMetrics,
     routes: SharedByName<RouteMetrics>,
     endpoints: SharedByName<EndpointMetrics>,
@@ -65,6 +69,7 @@ impl Metrics {
             reloads: Reloads::new(),
             source: SourceMetrics::new(),
             spans: SpanMetrics::new(),
+            secrets: SecretMetrics::new(),
             clients: ClientMetrics::new(),
             routes: SharedByName(Mutex::default()),
             endpoints: SharedByName(Mutex::default()),

@@ -166,6 +166,7 @@ async fn forward(
 ) -> Result<RoutedReply, ProxyError> {
     let RouteMatch { route, path } = choose(&request, &snapshot.routes, &snapshot.limits, &worker.via)?;
     record.set_route(route, &path);
+    route.require_secrets()?;
     let named = route.host_routes.as_ref().map(|hosts| hosts.get(route, authority(&request))).transpose()?;
     let route = named.as_ref().unwrap_or(route);
     fault_points::pass("request");

@@ -34,6 +34,7 @@ pub use process::{
     limits::Limits,
     listen::{Https, Listen},
     rust_log,
+    secrets::{Secrets, SecretsAccess},
     tracing::{Otlp, Tracing},
     trusted_ips::TrustedIps,
 };
@@ -70,6 +71,7 @@ pub use source::{
     hidden::Hidden,
     mistake::{Mistake, Mistakes, Place},
     reference::without_line_end,
+    remote_secret::{NamedSecret, SecretId, SecretReference, SecretService, SecretStore},
     shown::REDACTED,
     tree::Environment,
 };

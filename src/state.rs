@@ -10,3 +10,4 @@ pub(crate) mod open_files;
 pub(crate) mod reload;
 pub(crate) mod signing;
 pub mod snapshot;
+pub(crate) mod waiting;

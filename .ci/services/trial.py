@@ -15,6 +15,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import aws_secrets
 import boto3
 import cramjam
 import uvicorn
@@ -313,6 +314,7 @@ def main() -> None:
         other_clients(sidecar)
         examples(of_examples, verifier)
         signatures(sidecar, verifier)
+        aws_secrets.trial(BINARY, WORK, f"http://{host}:{port}", compare)
         payloads = {seen["payload"] for seen in verifier.seen if seen["service"] == "s3"}
         compare("an aws-chunked body was signed as one", "STREAMING-UNSIGNED-PAYLOAD-TRAILER" in payloads, True)
         compare("refused signatures", verifier.refused, [])

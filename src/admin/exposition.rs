@@ -24,7 +24,7 @@ use super::{
 use crate::{
     logging,
     metrics::{
-        ClientMetrics, EndpointMetrics, ReloadMetrics, RouteMetrics, SourceCounts, SpanMetrics,
+        ClientMetrics, EndpointMetrics, ReloadMetrics, RouteMetrics, SecretMetrics, SourceCounts, SpanMetrics,
         table::{MetricRow, number, sample},
     },
     resilience::circuit_breaker::CircuitState,
@@ -46,6 +46,7 @@ const TABLE: &[MetricGroup] = &[
     MetricGroup::of::<ReloadMetrics>(),
     MetricGroup::of::<SourceCounts>(),
     MetricGroup::of::<SpanMetrics>(),
+    MetricGroup::of::<SecretMetrics>(),
     MetricGroup::of::<Scrape>(),
     MetricGroup::of::<Process>(),
 ];
@@ -186,6 +187,7 @@ exposed! {
     ReloadMetrics: |scrape| [&scrape.snapshot.metrics.reloads.counted];
     SourceCounts: |scrape| scrape.snapshot.metrics.source.in_use().as_slice();
     SpanMetrics: |scrape| [&scrape.snapshot.metrics.spans];
+    SecretMetrics: |scrape| [&scrape.snapshot.metrics.secrets];
 }
 
 #[cfg(test)]

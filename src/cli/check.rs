@@ -5,6 +5,7 @@
 
 mod connect;
 mod credentials;
+mod secrets;
 
 use std::{io, process::ExitCode, time::SystemTime};
 
@@ -12,11 +13,11 @@ use clap::Args;
 use serde_json::{Value, json};
 use tokio::runtime::Builder;
 
-use self::{connect::EndpointResult, credentials::CredentialCheck};
-use super::{Format, LoadedSettings, OutputFormat, SettingsArguments, print_json};
+use self::{connect::EndpointResult, credentials::CredentialCheck, secrets::SecretCheck};
+use super::{Format, OutputFormat, SettingsArguments, print_json};
 use crate::{
     app::process::{Ended, cannot_start, counted, print_line},
-    settings::{self, Mistakes, Settings},
+    settings::{self, Mistakes, SecretStore, Settings},
     state::certificates,
     system::terminal::Paint,
 };
@@ -25,8 +26,8 @@ use crate::{
 pub(super) struct CheckOptions {
     #[command(flatten)]
     settings: SettingsArguments,
-    /// Also fetch the credentials of every signing route and verify them with STS; exit with 1 if there are
-    /// none, or if STS refuses them.
+    /// Also fetch the secrets in AWS that the settings name, and the credentials of every signing route, and
+    /// verify these with STS; exit with 1 if one is missing, or if STS refuses the credentials.
     #[arg(long)]
     credentials: bool,
     /// Also open a connection to every endpoint (DNS, TCP, proxy, TLS; nothing is sent) within five seconds;
@@ -40,15 +41,16 @@ pub(super) struct CheckOptions {
 /// The results of the checks over the network.
 #[derive(Default)]
 struct NetworkResults {
+    secrets: Vec<SecretCheck>,
     credentials: Vec<CredentialCheck>,
     connections: Vec<EndpointResult>,
 }
 
 impl NetworkResults {
     /// Runs the checks of the options concurrently. A name resolution in progress does not delay the exit.
-    fn check(options: &CheckOptions, settings: &Settings) -> io::Result<Self> {
+    fn check(options: &CheckOptions, settings: &Settings, secrets: Vec<SecretCheck>) -> io::Result<Self> {
         if !options.credentials && !options.connect {
-            return Ok(Self::default());
+            return Ok(Self { secrets, ..Self::default() });
         }
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let (credentials, connections) = runtime.block_on(async {
@@ -59,25 +61,36 @@ impl NetworkResults {
             tokio::join!(credentials, connections)
         });
         runtime.shutdown_background();
-        Ok(Self { credentials, connections })
+        Ok(Self { secrets, credentials, connections })
     }
 
     fn is_good(&self) -> bool {
-        self.credentials.iter().all(CredentialCheck::is_good)
+        self.secrets.iter().all(SecretCheck::is_good)
+            && self.credentials.iter().all(CredentialCheck::is_good)
             && self.connections.iter().all(EndpointResult::is_good)
     }
 
     /// A line for each result, and true if it is good.
     fn lines(&self) -> impl Iterator<Item = (String, bool)> {
         let credentials = self.credentials.iter().map(|tried| (tried.text(), tried.is_good()));
-        credentials.chain(self.connections.iter().map(|connection| (connection.text(), connection.is_good())))
+        let secrets = self.secrets.iter().map(|tried| (tried.text(), tried.is_good()));
+        let results = secrets.chain(credentials);
+        results.chain(self.connections.iter().map(|connection| (connection.text(), connection.is_good())))
     }
 }
 
 /// Runs the checks and prints the results.
 pub(super) fn run(options: &CheckOptions) -> Ended {
     let format = options.format.output;
-    let LoadedSettings { settings, .. } = &options.settings.load(format)?;
+    let mut loaded = options.settings.load(format)?;
+    let mut secrets = Vec::new();
+    if options.credentials && loaded.settings.secrets_access.is_some() {
+        let store = SecretStore::default();
+        secrets = secrets::fetch_all(&loaded.settings, &store).map_err(|error| cannot_start(&error))?;
+        // the values may have mistakes, and may be keys that STS then verifies
+        loaded.settings = options.settings.load_again(&loaded, store, format)?;
+    }
+    let settings = &loaded.settings;
     let mut warnings = settings::warnings(settings);
     warnings.extend(certificates::warnings(settings, SystemTime::now()));
     let remarks = settings::remarks(settings);
@@ -91,7 +104,7 @@ pub(super) fn run(options: &CheckOptions) -> Ended {
         }
         print_line(&mut io::stdout(), &Paint::of_output().good(&summary(options, settings)));
     }
-    let network = NetworkResults::check(options, settings).map_err(|error| cannot_start(&error))?;
+    let network = NetworkResults::check(options, settings, secrets).map_err(|error| cannot_start(&error))?;
     match format {
         Format::Text => {
             let paint = Paint::of_output();
@@ -125,6 +138,7 @@ fn document(settings: &Settings, warnings: &[String], remarks: &[String], networ
         "routes": routes,
         "warnings": warnings,
         "remarks": remarks,
+        "secrets": network.secrets.iter().map(SecretCheck::json).collect::<Value>(),
         "credentials": credentials,
         "connections": connections,
         "mistakes": [],

@@ -12,6 +12,11 @@ pub fn text(explanation: &Explanation, paint: Paint) -> String {
     let mut lines = vec![format!("{} {method} {target}, host {host}", paint.heading("Request"))];
     lines.push(String::new());
     lines.extend(routes(explanation, paint));
+    if !explanation.secrets.is_empty() {
+        lines.push(String::new());
+        lines.push(paint.heading("Secrets that are not fetched here, with placeholders in their place"));
+        lines.extend(explanation.secrets.iter().map(|secret| format!("  {secret}")));
+    }
     if let Some(ExplainedRefusal { status, code, cause, suggestion }) = &explanation.refusal {
         lines.push(String::new());
         lines.push(format!(

@@ -26,11 +26,13 @@ use super::{
     fetch::{Aws, Fetch, FetchError},
     identity::call_failed,
     refresher::{Refresher, SystemClock, checked},
+    secrets::{SecretCalls, SecretFetcher},
     status::{CredentialState, Ready, Status},
 };
 use crate::{
     client::Endpoint,
-    settings::{CredentialProvider, CredentialSettings},
+    metrics::Metrics,
+    settings::{CredentialProvider, CredentialSettings, SecretsAccess},
     system::supervision::{Task, supervise},
     tls::{Configurations, TlsError},
 };
@@ -120,6 +122,23 @@ impl RefresherPool {
             }
         };
         Ok(CredentialSource { kind: SourceKind::Shared(shared), _route: None })
+    }
+
+    /// The calls that fetch secrets, with the keys of the process.
+    ///
+    /// # Errors
+    /// The platform's certificate authorities cannot be used.
+    pub fn secret_calls(&self, access: &SecretsAccess) -> Result<SecretCalls, TlsError> {
+        let keys = self.source(&access.credentials)?;
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let tls = sources.tls.get(true, None, None)?;
+        let transport = AwsTransport { tls, proxy: access.credentials.proxy.clone() };
+        Ok(SecretCalls { access: access.clone(), keys, transport })
+    }
+
+    /// A fetcher of secrets on this thread.
+    pub fn secret_fetcher(&self, metrics: Arc<Metrics>) -> SecretFetcher {
+        SecretFetcher::start(&self.runtime, metrics)
     }
 
     /// The keys of the settings, once for all routes with equal ones.

@@ -27,6 +27,8 @@ use super::{
     source::{
         document::{self, Document},
         mistake::{Mistake, Mistakes, Place},
+        reference::ReferenceSources,
+        remote_secret::{SecretReference, SecretStore, SecretValues},
         tree::{Environment, Node},
     },
 };
@@ -52,6 +54,9 @@ pub(in crate::settings) trait TreeChanges: fmt::Debug + Send {
     fn lead(&self, tree: &mut Node, stem: &str, mistakes: &mut Mistakes);
 }
 
+/// A secret in AWS, and the version of its value; `None` without a value.
+type SecretVersion = (SecretReference, Option<u64>);
+
 /// Called with settings that were read and have no mistake.
 type OnLoad = Box<dyn Fn(&Settings) + Send>;
 
@@ -61,6 +66,10 @@ pub struct SettingsLoader {
     environment: Environment,
     /// The text of `default.yaml` that the known routes were read with.
     process: Option<String>,
+    /// The secrets in AWS of `default.yaml`, with the versions that the known routes were read with.
+    process_secrets: Vec<SecretVersion>,
+    /// The fetched secrets.
+    store: SecretStore,
     known: KnownRoutes,
     /// No two of the known routes clash.
     is_clash_free: bool,
@@ -86,7 +95,7 @@ impl Settings {
     /// # Errors
     /// Every mistake there is, sorted by file and line.
     pub fn load(directory: &Path) -> Result<Self, Mistakes> {
-        SettingsLoader { collects_hidden: true, ..SettingsLoader::new(directory) }.load()
+        SettingsLoader::load_once(directory, SecretStore::default())
     }
 
     /// Reads settings from texts and a given environment.
@@ -99,7 +108,9 @@ impl Settings {
         let stems = documents.iter().filter_map(|document| Some((document.stem()?, document)));
         let routes: BTreeMap<&str, &Document> = stems.collect();
         check_for_routes(routes.is_empty(), NoRoutes::Refused, &mut mistakes);
-        let mut reading = Reading::new(process, environment, true, None, &mut mistakes);
+        let secrets = SecretValues::default();
+        let sources = ReferenceSources { environment, secrets: &secrets };
+        let mut reading = Reading::new(process, sources, true, None, &mut mistakes);
         for (stem, document) in &routes {
             reading.route(stem, Some(document), &mut mistakes);
         }
@@ -115,6 +126,8 @@ impl SettingsLoader {
             directory: directory.to_owned(),
             environment,
             process: None,
+            process_secrets: Vec::new(),
+            store: SecretStore::default(),
             known: KnownRoutes::default(),
             is_clash_free: false,
             collects_hidden: false,
@@ -164,6 +177,19 @@ impl SettingsLoader {
         Self { on_load: Some(Box::new(on_load)), ..self }
     }
 
+    /// Takes the values of secrets in AWS from this store.
+    pub fn use_secrets(&mut self, store: SecretStore) {
+        self.store = store;
+    }
+
+    /// [`Settings::load`] with fetched secrets.
+    ///
+    /// # Errors
+    /// Every mistake there is, sorted by file and line.
+    pub fn load_once(directory: &Path, store: SecretStore) -> Result<Settings, Mistakes> {
+        Self { collects_hidden: true, store, ..Self::new(directory) }.load()
+    }
+
     pub fn directory(&self) -> &Path {
         &self.directory
     }
@@ -194,16 +220,19 @@ impl SettingsLoader {
             process = document::read_process(&self.directory, &mut mistakes);
             files = document::route_files(&self.directory, no_routes, &mut mistakes);
         }
+        let secrets = self.store.values();
         let text = process.as_ref().map(|document| &document.text);
-        if self.process.as_ref() != text {
+        if self.process.as_ref() != text || !are_current(&self.process_secrets, &secrets) {
             self.process = text.cloned();
             self.known = KnownRoutes::default();
         }
         check_for_routes(files.is_empty(), no_routes, &mut mistakes);
         let changes = self.changes.as_deref();
+        let sources = ReferenceSources { environment: &self.environment, secrets: &secrets };
         let mut reading =
-            Reading::new(process.as_ref(), &self.environment, self.collects_hidden, changes, &mut mistakes);
-        let mut stamps = StampCache::new(now);
+            Reading::new(process.as_ref(), sources, self.collects_hidden, changes, &mut mistakes);
+        self.process_secrets.clone_from(reading.process_secrets());
+        let mut stamps = StampCache::new(now, &secrets);
         let mut is_clash_possible = !self.is_clash_free;
         self.known.begin();
         for file in &files {
@@ -235,6 +264,11 @@ impl SettingsLoader {
         }
         settings
     }
+}
+
+/// True if the secrets have the same values as before.
+fn are_current(secrets: &[SecretVersion], values: &SecretValues) -> bool {
+    secrets.iter().all(|(reference, version)| values.version(reference) == *version)
 }
 
 /// Settings without a route are a mistake or a warning, unless something else is wrong.

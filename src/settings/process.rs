@@ -4,6 +4,7 @@ pub mod admin;
 pub mod limits;
 pub mod listen;
 pub mod rust_log;
+pub mod secrets;
 mod shared_address;
 pub mod tracing;
 pub mod trusted_ips;
@@ -15,6 +16,7 @@ use self::{
     limits::WrittenLimits,
     listen::{Listen, WrittenListen},
     rust_log::RustLog,
+    secrets::{SecretsAccess, WrittenSecrets},
     tracing::{Tracing, WrittenTracing},
 };
 use super::{
@@ -25,6 +27,7 @@ use super::{
         hidden::Hidden,
         key_type::DAY,
         mistake::Mistakes,
+        remote_secret::{NamedSecret, SecretReference},
         tree::{Environment, Node},
     },
 };
@@ -50,6 +53,10 @@ section! {
         files: Vec<PathBuf>,
         /// Secret texts that no output may show; empty if a `SettingsLoader` has read the settings.
         hidden: Hidden,
+        /// The secrets in AWS that the settings of the process name, without those of `defaults`.
+        process_secrets: Vec<NamedSecret>,
+        /// The access to secrets in AWS; `None` if no setting names one.
+        secrets_access: Option<SecretsAccess>,
         /// Warnings about valid but unwise values, each with file and key.
         warnings: Vec<String>,
     }
@@ -70,6 +77,8 @@ section! {
     shutdown: WrittenShutdown = ();
     /// Reload of settings and certificates while the process runs.
     reload: WrittenReload = ();
+    /// Secrets in AWS that references name.
+    secrets: WrittenSecrets = ();
     // moved to a tree of its own before this section is read
     /// Defaults for the backend sections of all routes. Keys of a route override them.
     defaults: WrittenDefaults => _;
@@ -162,15 +171,47 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// The secrets in AWS that enabled routes and the process name, each with its user, as the log names it.
+    pub fn secret_uses(&self) -> Vec<(&SecretReference, String)> {
+        let of_process = self.process_secrets.iter().map(|named| (named, "tracing.otlp".to_owned()));
+        let of_route = |route: &RouteSettings| format!("route {}", route.id);
+        let enabled = self.routes.iter().filter(|route| route.enabled);
+        let of_routes =
+            enabled.flat_map(|route| route.secrets.iter().map(move |named| (named, of_route(route))));
+        of_process.chain(of_routes).map(|(named, user)| (&named.reference, user)).collect()
+    }
+
+    /// True if a secret in AWS has not been fetched, and something waits for it.
+    pub fn is_waiting(&self) -> bool {
+        let mut routes = self.routes.iter().filter(|route| route.enabled);
+        routes.any(|route| route.is_waiting()) || self.process_secrets.iter().any(|named| !named.is_known)
+    }
+
+    /// Turns off the export of traces while a secret for it is missing.
+    pub(super) fn without_waiting_collector(&mut self) {
+        if self.process_secrets.iter().any(|named| !named.is_known) {
+            self.tracing.otlp = None;
+        }
+    }
+
     /// Checks all but the routes.
     pub(super) fn check(mut written: WrittenSettings, checker: &mut Checker<'_>) -> Self {
         let listen = written.listen.take().unwrap_or_default().check(&mut checker.at("listen"));
         let admin = written.admin.take().unwrap_or_default().check(&mut checker.at("admin"));
         let log = written.log.take().unwrap_or_default().check(&mut checker.at("log"));
         let tracing = written.tracing.take().unwrap_or_default().check(&mut checker.at("tracing"));
-        let (routes, files, hidden, warnings) =
-            (Vec::new(), checker.files().paths, Hidden::default(), Vec::new());
-        let parts = SettingsParts { listen, admin, log, tracing, routes, files, hidden, warnings };
+        let parts = SettingsParts {
+            listen,
+            admin,
+            log,
+            tracing,
+            routes: Vec::new(),
+            files: checker.files().paths,
+            hidden: Hidden::default(),
+            process_secrets: checker.secrets(),
+            secrets_access: None,
+            warnings: Vec::new(),
+        };
         let settings = written.settled(checker)(parts);
         shared_address::check(&settings.listen, &settings.admin, checker);
         settings

@@ -37,7 +37,12 @@ use self::{
 };
 use super::{
     process::limits::Limits,
-    source::{check::Checker, declaration::Kind, mistake::Place},
+    source::{
+        check::Checker,
+        declaration::Kind,
+        mistake::Place,
+        remote_secret::{NamedSecret, SecretReference},
+    },
 };
 use crate::routing::{HostPattern, MethodSet, PrefixRewrite, RouteRule, UNROUTED, UriPattern};
 
@@ -81,6 +86,8 @@ section! {
         place: Place,
         /// The paths of values that came from references and are not shown.
         hidden: Vec<Vec<String>>,
+        /// The secrets in AWS that its values name.
+        secrets: Vec<NamedSecret>,
     }
 
     /// Name of the route in logs and metrics: 1 to 64 letters, digits, `-`, `_` or `.`, and not `-` alone.
@@ -117,6 +124,16 @@ section! {
 }
 
 impl RouteSettings {
+    /// The secrets without which the route cannot serve: they have not been fetched.
+    pub fn missing_secrets(&self) -> impl Iterator<Item = &SecretReference> {
+        self.secrets.iter().filter(|secret| !secret.is_known).map(|secret| &secret.reference)
+    }
+
+    /// True if a secret has not been fetched, and a placeholder is in its place.
+    pub fn is_waiting(&self) -> bool {
+        self.missing_secrets().next().is_some()
+    }
+
     fn paths(&self) -> Vec<String> {
         self.rule.uris.iter().map(ToString::to_string).collect()
     }
@@ -190,9 +207,9 @@ impl WrittenRoute {
         let context = HeaderContext { rule: rule.as_ref(), backend: backend.as_ref() };
         let headers =
             self.headers.take().and_then(|headers| headers.check(&context, &mut checker.at("headers")));
-        let hidden = checker.hidden_references();
+        let (hidden, secrets) = (checker.hidden_references(), checker.secrets());
         let settle = self.settled(checker);
-        Some(settle(RouteParts { id, rule: rule?, backend: backend?, headers, place, hidden }))
+        Some(settle(RouteParts { id, rule: rule?, backend: backend?, headers, place, hidden, secrets }))
     }
 
     fn rule(&self, checker: &mut Checker<'_>) -> Option<RouteRule> {

@@ -18,7 +18,7 @@ use super::{
         key_type::ADDRESS_EXPECTED,
         secrecy::Secrecy,
         section::Section as _,
-        tree::ROUTES,
+        tree::{Content, ROUTES},
     },
 };
 use crate::text::{header_names::OwnNames, units::NONE};
@@ -72,6 +72,36 @@ pub(super) fn key_at(path: &[String]) -> Option<&'static Key> {
         }
     }
     found
+}
+
+/// Takes the place of a text that has not been fetched. It is valid for most keys.
+pub(crate) const WAITING: &str = "waiting-for-a-secret";
+/// The same for `function_uri`.
+pub(super) const WAITING_URI: &str = "https://waiting-for-a-secret.execute-api.us-east-1.amazonaws.com/";
+
+/// The value of a key until its secret has been fetched: a text, or the default.
+pub(super) fn placeholder(path: &[String]) -> Content {
+    if path.last().is_some_and(|key| key == "function_uri") {
+        return Content::Text(WAITING_URI.to_owned());
+    }
+    match key_at(path).map(|key| &key.kind) {
+        Some(
+            Kind::Boolean
+            | Kind::Number(..)
+            | Kind::Share
+            | Kind::Duration(..)
+            | Kind::DurationOrNone(..)
+            | Kind::Size(..)
+            | Kind::SizeOrNone(..)
+            | Kind::Words(_)
+            | Kind::Version
+            | Kind::Address
+            | Kind::Object
+            | Kind::Section(_)
+            | Kind::Filled(_),
+        ) => Content::Null,
+        _ => Content::Text(WAITING.to_owned()),
+    }
 }
 
 /// The names of the keys that the table at a path takes.

@@ -17,7 +17,19 @@ pub fn warnings(settings: &Settings) -> Vec<String> {
 
 /// Defaults that differ from API Gateway's, a sentence each, for `check` alone.
 pub fn remarks(settings: &Settings) -> Vec<String> {
-    enabled(settings).flat_map(|route| route.backend.section().remarks(&route.id)).collect()
+    let of_backends = enabled(settings).flat_map(|route| route.backend.section().remarks(&route.id));
+    of_backends.chain(enabled(settings).filter_map(of_manager_id)).collect()
+}
+
+/// The remark about APISIX's references to secrets in AWS, once for a route.
+fn of_manager_id(route: &RouteSettings) -> Option<String> {
+    route.secrets.iter().any(|secret| secret.has_manager_id).then(|| {
+        format!(
+            "route {}: the ID in $secret://aws/ID/NAME/KEY is not needed: the sidecar's own keys fetch the \
+             secret",
+            route.id
+        )
+    })
 }
 
 fn enabled(settings: &Settings) -> impl Iterator<Item = &RouteSettings> {

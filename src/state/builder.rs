@@ -13,10 +13,10 @@ use std::{
 use crate::{
     backend,
     client::{ConnectionLimit, Endpoint, EndpointTls, KeepAlive},
-    credentials::{CredentialSource, RefresherPool},
+    credentials::{CredentialSource, RefresherPool, SecretFetcher, Secrets},
     metrics::Metrics,
     resilience::{admission::Admission, circuit_breaker::CircuitBreakers, retry::Retries},
-    routing::{RouteRule, RouteTable},
+    routing::{RouteRule, RouteTable, clashes},
     settings::{CallerKeys, Otlp, RouteSettings, Scheme, Settings},
     signing::{Scope, Signer, clock_skew::ClockSkews, derived_keys::DerivedKeys},
     spans::Exporter,
@@ -24,7 +24,8 @@ use crate::{
         inspector::{Inspection, Inspector},
         open_files::{OpenFiles, TooFewFiles},
         signing::Signing,
-        snapshot::{Route, Snapshot},
+        snapshot::{KeptRoute, Route, Snapshot},
+        waiting::{NamedSecrets, WaitingSecrets},
     },
     tls::{Configurations, TlsError},
 };
@@ -36,6 +37,7 @@ const COLLECTOR_KEEPALIVE: KeepAlive = KeepAlive { enabled: true, pool: 1, timeo
 /// The parts that routes share, and the routes of the last snapshot.
 #[derive(Debug)]
 pub struct SnapshotBuilder {
+    secrets: SecretFetcher,
     refreshers: RefresherPool,
     metrics: Arc<Metrics>,
     tls: Configurations,
@@ -84,6 +86,7 @@ impl SnapshotBuilder {
     /// A builder without a last snapshot. `refreshers` keep credentials fresh until the builder is dropped.
     pub fn new(refreshers: RefresherPool, metrics: Arc<Metrics>, files: OpenFiles) -> Self {
         Self {
+            secrets: refreshers.secret_fetcher(Arc::clone(&metrics)),
             refreshers,
             metrics,
             tls: Configurations::default(),
@@ -102,6 +105,20 @@ impl SnapshotBuilder {
         }
     }
 
+    /// The secrets in AWS that settings name.
+    pub fn secrets(&self) -> &Arc<Secrets> {
+        self.secrets.secrets()
+    }
+
+    /// Fetches the secrets of these settings and no others.
+    ///
+    /// # Errors
+    /// The platform's certificate authorities cannot be used.
+    pub fn follow_secrets(&self, settings: &Settings) -> Result<(), BuildError> {
+        let failed = BuildError::of("secrets".to_owned());
+        self.secrets.follow(settings, &self.refreshers).map_err(failed)
+    }
+
     /// Builds the next snapshot from checked settings, without disabled routes.
     ///
     /// # Errors
@@ -113,7 +130,7 @@ impl SnapshotBuilder {
         let too_few =
             |cause: TooFewFiles| BuildError { part: "open files".to_owned(), cause: cause.to_string() };
         let capacity = self.files.divide(settings).map_err(too_few)?;
-        let enabled: Vec<_> = settings.routes.iter().filter(|route| route.enabled).cloned().collect();
+        let (enabled, kept) = self.serving(settings);
         let mut in_order = Vec::with_capacity(enabled.len());
         let mut routes = HashMap::with_capacity(enabled.len());
         for settings in &enabled {
@@ -148,7 +165,44 @@ impl SnapshotBuilder {
             inspection: self.inspection(settings),
             metrics: Arc::clone(&self.metrics),
             routes_as_set: settings.routes.clone(),
+            kept_routes: kept,
         })
+    }
+
+    /// The enabled routes. A changed route that waits for a secret keeps its former version, unless that
+    /// matches the same requests as another route; returned are also such routes.
+    fn serving(&self, settings: &Settings) -> (Vec<Arc<RouteSettings>>, Vec<KeptRoute>) {
+        let new: Vec<_> = settings.routes.iter().filter(|route| route.enabled).cloned().collect();
+        let former = |route: &RouteSettings| {
+            if !route.is_waiting() {
+                return None;
+            }
+            let (inputs, _) = self.routes.get(&*route.id)?;
+            (!inputs.settings.is_waiting()).then(|| Arc::clone(&inputs.settings))
+        };
+        let with_former = |new: &[Arc<RouteSettings>], may_differ: bool| -> Vec<Arc<RouteSettings>> {
+            let serving = |route: &Arc<RouteSettings>| {
+                let former = former(route).filter(|former| may_differ || former.rule == route.rule);
+                former.unwrap_or_else(|| Arc::clone(route))
+            };
+            new.iter().map(serving).collect()
+        };
+        let mut serving = with_former(&new, true);
+        let is_other = |(new, serving): (&Arc<RouteSettings>, &Arc<RouteSettings>)| {
+            !Arc::ptr_eq(new, serving) && new.rule != serving.rule
+        };
+        if new.iter().zip(&serving).any(is_other)
+            && !clashes(serving.iter().map(|route| &route.rule)).is_empty()
+        {
+            serving = with_former(&new, false);
+        }
+        let pairs = new.iter().zip(&serving);
+        let kept = pairs.filter(|(new, serving)| !Arc::ptr_eq(new, serving)).filter_map(|(new, _)| {
+            let waiting = WaitingSecrets::of(new, self.secrets())?;
+            Some(KeptRoute { id: new.id.clone(), waiting })
+        });
+        let kept = kept.collect();
+        (serving, kept)
     }
 
     /// The table of routes. If no rule has changed, the index of the last table is reused.
@@ -205,7 +259,10 @@ impl SnapshotBuilder {
         self.endpoints.insert(Arc::clone(&endpoint));
         let backend = backend::with_endpoint(&settings.backend, Arc::clone(&endpoint));
         let endpoint = &endpoint;
-        let signing = match &backend.target().scope {
+        let waiting = WaitingSecrets::of(settings, self.secrets());
+        // with a placeholder for a part of its keys, a route must not call STS
+        let scope = backend.target().scope.as_ref().filter(|_| waiting.is_none());
+        let signing = match scope {
             Some(scope) => Some(self.signing(settings, scope, endpoint).map_err(failed)?),
             None => None,
         };
@@ -217,6 +274,7 @@ impl SnapshotBuilder {
             id,
             settings: Arc::clone(settings),
             signing,
+            waiting,
             body_timeout: upstream.request_timeout.map_or(limit, |request| request.min(limit)),
             request_timeout: upstream.request_timeout,
             admission: settings.max_in_flight.map(Admission::new),
@@ -248,7 +306,8 @@ impl SnapshotBuilder {
         let clock = self.clocks.get(endpoint, is_verified);
         let signer = self.signers.entry((scope.clone(), credentials.as_ref().map(CredentialSource::address)));
         let signer = Arc::clone(signer.or_insert_with(|| Arc::new(Signer::new(scope.clone()))));
-        Ok(Signing { signer, credentials, caller_keys, clock })
+        let secrets = NamedSecrets::of(settings, self.secrets());
+        Ok(Signing { signer, credentials, caller_keys, clock, secrets })
     }
 }
 

@@ -89,6 +89,7 @@ impl HostRoutes {
                 credentials: signing.credentials.clone(),
                 caller_keys: signing.caller_keys.as_ref().map(|_| Box::<DerivedKeys>::default()),
                 clock: Arc::new(ClockSkew::new(name.clone(), is_verified)),
+                secrets: signing.secrets.clone(),
             }
         });
         let breaker = upstream.circuit_breaker;
@@ -96,6 +97,7 @@ impl HostRoutes {
             id: Arc::clone(&route.id),
             metrics: Arc::clone(&route.metrics),
             signing,
+            waiting: None,
             body_timeout: route.body_timeout,
             request_timeout: route.request_timeout,
             admission: route.admission.clone(),

@@ -1,13 +1,15 @@
 //! Reloads changed settings while requests are served. Settings with a mistake are rejected as a whole.
 //!
-//! `app.rs` runs the reloader beside the workers. It reloads on SIGHUP, and when files have changed
-//! (`watched.rs`, checked every `reload.interval`, or at once after `settings_source` has put another bundle
-//! in use). `builder.rs` builds the next snapshot, in which unchanged routes are reused.
+//! `app.rs` runs the reloader beside the workers. It reloads on SIGHUP, when the value of a secret in AWS has
+//! changed, and when files have changed (`watched.rs`, checked every `reload.interval`, or at once after
+//! `settings_source` has put another bundle in use). `builder.rs` builds the next snapshot, in which unchanged
+//! routes are reused.
 
 mod watched;
 
 use std::{
     collections::{BTreeSet, HashSet},
+    io,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -16,8 +18,9 @@ use std::{
 use tokio::{signal::unix::Signal, sync::Notify, time::sleep};
 
 use crate::{
+    credentials::Secrets,
     logging,
-    settings::{self, AdminSettings, Listen, LogFormat, Settings, SettingsLoader},
+    settings::{self, AdminSettings, Listen, LogFormat, Mistakes, SecretReference, Settings, SettingsLoader},
     state::{
         builder::SnapshotBuilder,
         current::Current,
@@ -29,6 +32,10 @@ use crate::{
         fault_points,
     },
 };
+
+/// Longest wait of a start or a reload for secrets that have never been fetched, after which only their
+/// routes wait.
+const FIRST_SECRETS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Wait after a change, so that files that are written one after the other are read together.
 const SETTLING: Duration = Duration::from_millis(50);
@@ -49,6 +56,7 @@ pub struct Reloader {
     /// Locked by one thread at a time, as the builder.
     loader: Arc<Mutex<SettingsLoader>>,
     builder: Arc<Mutex<SnapshotBuilder>>,
+    secrets: Arc<Secrets>,
     current: Arc<Current>,
     settings: Settings,
     /// The settings that only a restart changes.
@@ -64,6 +72,8 @@ pub struct Reloader {
 enum Trigger {
     Files,
     Hangup,
+    /// The value of a secret in AWS has changed.
+    Secrets,
 }
 
 impl Reloader {
@@ -75,8 +85,10 @@ impl Reloader {
         settings: Settings,
     ) -> Self {
         let restart_only = RestartOnly::of(&settings);
-        let SettingsOrigin { loader, hangup, changed } = origin;
+        let SettingsOrigin { mut loader, hangup, changed } = origin;
         let directory = loader.directory().to_owned();
+        let secrets = Arc::clone(builder.secrets());
+        loader.use_secrets(secrets.store().clone());
         let (loader, builder) = (Arc::new(Mutex::new(loader)), Arc::new(Mutex::new(builder)));
         Self {
             directory,
@@ -84,11 +96,19 @@ impl Reloader {
             changed,
             loader,
             builder,
+            secrets,
             current,
             settings,
             restart_only,
             logged_mistakes: None,
             is_postponed: false,
+        }
+    }
+
+    /// Fetches the secrets in AWS that the settings of the start name, and waits for them, but not for long.
+    pub async fn fetch_first_secrets(&mut self) {
+        if self.settings.is_waiting() {
+            self.reload(Trigger::Secrets).await;
         }
     }
 
@@ -101,6 +121,7 @@ impl Reloader {
             let trigger = tokio::select! {
                 _ = self.hangup.recv() => Trigger::Hangup,
                 () = self.changed.notified() => Trigger::Files,
+                () = self.secrets.changed() => Trigger::Secrets,
                 () = sleep(interval) => Trigger::Files,
             };
             fault_points::pass("reload");
@@ -109,7 +130,7 @@ impl Reloader {
             let is_changed = now.is_none() || seen != now;
             seen = now;
             // a mistake may be in a file that is not watched
-            if is_changed || trigger == Trigger::Hangup || self.logged_mistakes.is_some() || self.is_postponed
+            if is_changed || trigger != Trigger::Files || self.logged_mistakes.is_some() || self.is_postponed
             {
                 seen = self.reload_until_settled(trigger, seen).await;
             }
@@ -138,20 +159,56 @@ impl Reloader {
         detached::run("times of the settings", look).await.ok()?.ok()
     }
 
-    /// Reads the settings, and applies them if they have changed and have no mistake.
+    /// Reads the settings, and applies them if they have changed and have no mistake. New secrets are fetched
+    /// before.
     async fn reload(&mut self, trigger: Trigger) {
+        let mut read = self.read().await;
+        if let Ok(Ok(Ok(settings))) = &read {
+            self.follow_secrets(settings).await;
+            let untried = self.untried_secrets(settings);
+            if !untried.is_empty() {
+                self.secrets.tried(&untried, FIRST_SECRETS_TIMEOUT).await;
+                read = self.read().await;
+            }
+        }
+        match read {
+            Ok(Ok(Ok(settings))) => self.apply(settings, trigger).await,
+            Ok(Ok(Err(mistakes))) => self.reject(mistakes.to_string(), trigger),
+            Ok(Err(exhausted)) => self.postpone(exhausted, trigger),
+            Err(error) => log::error!("cannot read the settings: {error}"),
+        }
+    }
+
+    async fn read(&self) -> io::Result<Result<Result<Settings, Mistakes>, FileLimit>> {
         let loader = Arc::clone(&self.loader);
         let load = move || {
             fault_points::pass("reload-read");
             let mut loader = loader.lock().unwrap_or_else(PoisonError::into_inner);
             exhausted::watch(|| loader.load_again())
         };
-        match detached::run("settings", load).await {
-            Ok(Ok(Ok(settings))) => self.apply(settings, trigger).await,
-            Ok(Ok(Err(mistakes))) => self.reject(mistakes.to_string(), trigger),
-            Ok(Err(exhausted)) => self.postpone(exhausted, trigger),
-            Err(error) => log::error!("cannot read the settings: {error}"),
+        detached::run("settings", load).await
+    }
+
+    /// Fetches the secrets of these settings and no others.
+    async fn follow_secrets(&self, settings: &Settings) {
+        if settings.secrets_access.is_none() && self.settings.secrets_access.is_none() {
+            return;
         }
+        let (builder, settings) = (Arc::clone(&self.builder), settings.clone());
+        let follow = move || {
+            let builder = builder.lock().unwrap_or_else(PoisonError::into_inner);
+            builder.follow_secrets(&settings).map_err(io::Error::other)
+        };
+        // on a thread that may block: reads the certificate authorities of the platform
+        if let Err(error) = detached::run("certificate authorities", follow).await.flatten() {
+            log::error!("cannot fetch secrets: {error}");
+        }
+    }
+
+    /// The secrets of these settings that have not been tried.
+    fn untried_secrets(&self, settings: &Settings) -> Vec<SecretReference> {
+        let uses = settings.secret_uses().into_iter().map(|(reference, _)| reference.clone());
+        uses.filter(|reference| self.secrets.is_untried(reference)).collect()
     }
 
     /// Builds a snapshot on a thread for blocking reads of certificates, and applies it if it differs.
@@ -186,6 +243,9 @@ impl Reloader {
         after.metrics.reloads.applied();
         let changes = changes(&before, &after);
         let sections = sections(&self.settings, &settings);
+        for kept in after.kept_routes() {
+            log::warn!("{kept}");
+        }
         log::info!("settings reloaded, generation {}: {changes}{sections}", after.generation);
         let known = self.restart_only.differs_from(&self.settings);
         for key in self.restart_only.differs_from(&settings) {
@@ -263,6 +323,7 @@ fn sections(before: &Settings, after: &Settings) -> String {
         ("tracing", before.tracing != after.tracing),
         ("shutdown", before.shutdown != after.shutdown),
         ("reload", before.reload != after.reload),
+        ("secrets", before.secrets != after.secrets),
     ];
     let changed: Vec<&str> = sections.iter().filter(|(_, is)| *is).map(|(name, _)| *name).collect();
     if changed.is_empty() { String::new() } else { format!("; changed {}", changed.join(", ")) }

@@ -21,6 +21,7 @@ use crate::{
     signing::{
         KeyOwner, Signer, SigningHeaders, SigningInput, clock_skew::ClockSkew, derived_keys::DerivedKeys,
     },
+    state::waiting::NamedSecrets,
 };
 
 /// Signer, credentials and clock of a route.
@@ -34,6 +35,8 @@ pub struct Signing {
     pub caller_keys: Option<Box<DerivedKeys>>,
     /// Shared by routes to the same endpoint.
     pub clock: Arc<ClockSkew>,
+    /// The secrets in AWS that the route's settings name; `None` without any.
+    pub secrets: Option<NamedSecrets>,
 }
 
 /// The credentials and times of one signature.
@@ -94,6 +97,9 @@ impl Signing {
             } else if !upstream.status.is_client_error() && !upstream.status.is_server_error() {
                 source.accepted(&used.keys);
             }
+            if let Some(secrets) = self.secrets.as_ref().filter(|_| is_refused_key(upstream)) {
+                secrets.refresh_soon();
+            }
         }
         if is_refused_date(upstream) {
             return self.clock.refused(&upstream.headers, used.dated);
@@ -105,6 +111,14 @@ impl Signing {
 
 fn unavailable(cause: impl Into<Box<dyn Error + Send + Sync>>) -> ProxyError {
     ProxyError::new(ErrorKind::CredentialsUnavailable, cause)
+}
+
+/// True if AWS refused a key, which may have been replaced by another in the meantime.
+fn is_refused_key(upstream: &UpstreamReply) -> bool {
+    ["UnrecognizedClient", "InvalidClientTokenId", "InvalidAccessKeyId", "InvalidSignature"]
+        .iter()
+        .chain(&["SignatureDoesNotMatch"])
+        .any(|kind| upstream.is_refusal_for(kind))
 }
 
 /// True if AWS calls the keys expired.

@@ -9,7 +9,7 @@ use std::{
 use crate::{
     backend::Backend,
     client::ConnectionLimit,
-    message::inbound::BodyLimits,
+    message::{error::ProxyError, inbound::BodyLimits},
     metrics::{Metrics, RouteMetrics},
     resilience::{
         admission::Admission,
@@ -19,7 +19,10 @@ use crate::{
     routing::RouteTable,
     settings::{Limits, RouteSettings, Shutdown, Tracing, effective},
     spans::Exporter,
-    state::{host_routes::HostRoutes, inspector::Inspection, open_files::Capacity, signing::Signing},
+    state::{
+        host_routes::HostRoutes, inspector::Inspection, open_files::Capacity, signing::Signing,
+        waiting::WaitingSecrets,
+    },
 };
 
 #[derive(Debug)]
@@ -47,6 +50,14 @@ pub struct Snapshot {
     pub metrics: Arc<Metrics>,
     /// The settings of all routes, the disabled ones too, for `/routes`.
     pub routes_as_set: Vec<Arc<RouteSettings>>,
+    pub kept_routes: Vec<KeptRoute>,
+}
+
+/// A changed route whose former version stays in use until its secrets have been fetched.
+#[derive(Debug)]
+pub struct KeptRoute {
+    pub id: String,
+    pub waiting: WaitingSecrets,
 }
 
 /// One route, ready to serve.
@@ -58,6 +69,8 @@ pub struct Route {
     pub backend: Arc<dyn Backend>,
     /// None on a route without signatures.
     pub signing: Option<Signing>,
+    /// The secrets without which the route cannot serve.
+    pub waiting: Option<WaitingSecrets>,
     /// The time limit for receiving a request's body.
     pub body_timeout: Duration,
     /// The time limit for the whole request, to the last byte of the response.
@@ -75,6 +88,13 @@ impl Snapshot {
     /// The settings of every route as JSON, without secrets.
     pub fn effective(&self) -> String {
         self.routes_as_set.iter().map(|route| effective(route)).collect::<serde_json::Value>().to_string()
+    }
+
+    /// A sentence for each changed route whose former version stays in use.
+    pub fn kept_routes(&self) -> Vec<String> {
+        let sentence =
+            |kept: &KeptRoute| format!("route {} keeps its former version, {}", kept.id, kept.waiting);
+        self.kept_routes.iter().map(sentence).collect()
     }
 
     /// True if a route's backend needs the client's spelling of header names.
@@ -99,6 +119,14 @@ impl Route {
             Some(hosts) => hosts.circuit_state(now),
             None => self.circuit_breaker.as_ref().map(|breaker| breaker.state(now)),
         }
+    }
+
+    /// Refuses a request while a secret of the route's settings is missing.
+    ///
+    /// # Errors
+    /// 503 with the missing secrets.
+    pub fn require_secrets(&self) -> Result<(), ProxyError> {
+        self.waiting.as_ref().map_or(Ok(()), |waiting| Err(waiting.error()))
     }
 
     /// The limits of a request's body.

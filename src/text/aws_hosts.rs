@@ -40,6 +40,16 @@ pub fn roles_anywhere_host(region: &str, fips: bool, dual_stack: bool) -> String
     regional_host("rolesanywhere", region, fips, dual_stack)
 }
 
+/// The host of Secrets Manager.
+pub fn secrets_manager_host(region: &str, fips: bool, dual_stack: bool) -> String {
+    regional_host("secretsmanager", region, fips, dual_stack)
+}
+
+/// The host of Parameter Store, a part of Systems Manager.
+pub fn parameter_store_host(region: &str, fips: bool, dual_stack: bool) -> String {
+    regional_host("ssm", region, fips, dual_stack)
+}
+
 fn regional_host(service: &str, region: &str, fips: bool, dual_stack: bool) -> String {
     let partition = PARTITIONS.iter().find(|(prefix, ..)| region.starts_with(prefix));
     let (_, usual, dual_stack_domain) = partition.unwrap_or(&COMMERCIAL);

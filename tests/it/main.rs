@@ -58,6 +58,7 @@ mod path_templates;
 mod planted_secrets;
 mod private_apis;
 mod reload;
+mod remote_secrets;
 mod retries;
 mod routing;
 mod schema;

@@ -94,9 +94,15 @@ fn of_route(route: &Route, now: SystemTime) -> RouteStatus {
         CircuitState::Open => "open",
         CircuitState::HalfOpen => "half-open",
     });
+    // a route without the secrets of its settings has no keys either
+    let waiting = route.waiting.as_ref().map(|waiting| KeyStatus {
+        ready: false,
+        text: waiting.to_string(),
+        expires: None,
+    });
     let described = described(&route.settings, now);
     RouteStatus {
-        keys: source.map(|source| keys(&source.status(now))).or(described.keys),
+        keys: waiting.or_else(|| source.map(|source| keys(&source.status(now)))).or(described.keys),
         breaker,
         requests,
         errors,

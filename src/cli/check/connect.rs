@@ -10,7 +10,7 @@ use crate::{
     backend,
     client::{Endpoint, KeepAlive, ProbeFailure, probe_all},
     credentials::key_endpoint,
-    settings::{ForwardProxy, Settings},
+    settings::{ForwardProxy, RouteSettings, Settings, schema::WAITING},
     state::builder::collector,
     tls::{Configurations, failure::TlsFailure},
 };
@@ -56,7 +56,9 @@ impl Endpoints {
     async fn of(settings: &Settings) -> Self {
         let mut endpoints = Self::default();
         let mut tls = Configurations::default();
-        for route in settings.routes.iter().filter(|route| route.enabled) {
+        // the host may be a placeholder for a secret that is not fetched
+        let is_known = |route: &RouteSettings| !route.backend.section().server().host.contains(WAITING);
+        for route in settings.routes.iter().filter(|route| route.enabled && is_known(route)) {
             let id = Some(route.id.as_str());
             for known in route.backend.with_known_hosts() {
                 let built = backend::build(&known, &mut tls).map_err(|error| error.to_string());

@@ -19,7 +19,8 @@ pub(super) struct CredentialCheck {
 /// Tries each source once, all concurrently, regardless of the number of routes that use it.
 pub(super) async fn try_all(settings: &Settings) -> Vec<CredentialCheck> {
     let mut sources: Vec<(CredentialSettings, Vec<String>)> = Vec::new();
-    for route in settings.routes.iter().filter(|route| route.enabled) {
+    // without its secrets, the keys of a route are placeholders
+    for route in settings.routes.iter().filter(|route| route.enabled && !route.is_waiting()) {
         let Some(source) = route.backend.source() else { continue };
         match sources.iter_mut().find(|(known, _)| known == source) {
             Some((_, routes)) => routes.push(route.id.clone()),

@@ -213,6 +213,10 @@ codes! {
     CredentialsUnavailable =>
         SERVICE_UNAVAILABLE, "credentials_unavailable", Sidecar, Unavailable,
         "The request could not be signed";
+    /// The route waits for a secret in AWS that its settings name.
+    SecretUnavailable =>
+        SERVICE_UNAVAILABLE, "secret_unavailable", Sidecar, Unavailable,
+        "The route waits for a secret of its settings";
     /// The limit of requests in flight, or connections, or of connections is reached. `ErrorKind::sentence`
     /// names the one that it is.
     Overloaded(Overload) =>

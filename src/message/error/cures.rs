@@ -4,7 +4,7 @@
 use super::ErrorCode;
 
 /// Codes with their cures.
-const CURES: [(&str, &str); 13] = [
+const CURES: [(&str, &str); 14] = [
     ("internal", "this is a bug of the sidecar: report it with the log lines of this request id"),
     (
         "lambda_rejected",
@@ -30,6 +30,10 @@ const CURES: [(&str, &str); 13] = [
         "look into the function's log: in CloudWatch, or in the log of `dev` for one on this machine",
     ),
     ("credentials_unavailable", "run `apigw-invoker check --credentials`, or look at /ready"),
+    (
+        "secret_unavailable",
+        "look at /ready for the secret and the reason, or run `apigw-invoker check --credentials`",
+    ),
     ("overloaded", "raise limits.max_in_flight or the route's max_in_flight, or limits.max_connections"),
     ("upstream_unavailable", "the circuit breaker closes once a call succeeds: see the failures before it"),
     ("upstream_timeout", "raise the timeouts of the route, or make the API or the function faster"),

@@ -7,13 +7,14 @@ use std::{
     time::SystemTime,
 };
 
-use super::reading::CheckedRoute;
+use super::{are_current, reading::CheckedRoute};
 use crate::{
     settings::{
         RouteSettings,
         source::{
             document::{Document, RouteFile},
             mistake::Mistakes,
+            remote_secret::SecretValues,
         },
     },
     system::file_stamps::Stamp,
@@ -54,19 +55,21 @@ pub enum Lookup {
     Unreadable,
 }
 
-/// The stamps of files at one time. Each file is checked once.
-pub struct StampCache {
+/// The stamps of files and the secrets at one time. Each file is checked once.
+pub struct StampCache<'s> {
     now: SystemTime,
+    secrets: &'s SecretValues,
     stamps: HashMap<PathBuf, Option<Stamp>>,
 }
 
 impl KnownRoutes {
     /// The known route of a file if neither the file nor a file that it leads to has changed, otherwise the
     /// text.
-    pub fn find(&mut self, file: &RouteFile, stamps: &mut StampCache, mistakes: &mut Mistakes) -> Lookup {
+    pub fn find(&mut self, file: &RouteFile, stamps: &mut StampCache<'_>, mistakes: &mut Mistakes) -> Lookup {
         let stamp = Stamp::of(&file.path).filter(|stamp| stamp.is_settled(stamps.now));
         let mut known = self.routes.get_mut(&file.stem);
         known = known.filter(|known| stamps.of(&known.route.files.paths).as_ref() == Some(&known.files));
+        known = known.filter(|known| are_current(&known.route.secrets, stamps.secrets));
         if let Some(known) = &mut known
             && stamp.is_some()
             && known.fingerprint.stamp == stamp
@@ -90,7 +93,7 @@ impl KnownRoutes {
         stem: &str,
         fingerprint: Fingerprint,
         route: &CheckedRoute,
-        stamps: &mut StampCache,
+        stamps: &mut StampCache<'_>,
     ) {
         let files = &route.files;
         match stamps.of(&files.paths).filter(|_| files.is_complete) {
@@ -130,9 +133,9 @@ impl KnownRoute {
     }
 }
 
-impl StampCache {
-    pub fn new(now: SystemTime) -> Self {
-        Self { now, stamps: HashMap::new() }
+impl<'s> StampCache<'s> {
+    pub fn new(now: SystemTime, secrets: &'s SecretValues) -> Self {
+        Self { now, secrets, stamps: HashMap::new() }
     }
 
     /// The stamps of files; `None` if a file does not exist, or may change without another stamp.

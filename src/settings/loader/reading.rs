@@ -6,18 +6,21 @@ use std::{
     sync::Arc,
 };
 
-use super::TreeChanges;
+use super::{SecretVersion, TreeChanges};
 use crate::settings::{
     RouteSettings, Settings,
-    process::{WrittenDefaults, WrittenSettings},
+    process::{WrittenDefaults, WrittenSettings, secrets::SecretsAccess},
     route::{self, shared_parts::SharedParts},
+    schema::{WAITING, WAITING_URI},
     source::{
         check::Checker,
         document::Document,
         hidden::Hidden,
         mistake::{Mistake, Mistakes, Place},
         overrides::overrides,
-        reader, reference,
+        reader,
+        reference::{self, ReferenceSources},
+        remote_secret::{NamedSecret, REGION_VARIABLES},
         tree::{Content, DEFAULTS, Environment, LinkedFiles, Node, ROUTES},
         yaml::{self, ParsedYaml, YamlError},
     },
@@ -25,11 +28,14 @@ use crate::settings::{
 
 pub struct Reading<'e> {
     environment: &'e Environment,
+    sources: ReferenceSources<'e>,
     /// The settings of the process.
     settings: Settings,
     /// A tree with the section `defaults` alone.
     defaults: Node,
     written_defaults: Option<WrittenDefaults>,
+    /// The secrets in AWS that `default.yaml` names, `defaults` too.
+    process_secrets: Vec<SecretVersion>,
     /// The backends of the routes so far, also of those with mistakes.
     backends: BTreeSet<String>,
     /// Variables that override a route's file, by its stem.
@@ -48,6 +54,8 @@ pub struct CheckedRoute {
     pub settings: Arc<RouteSettings>,
     /// The files that it leads to.
     pub files: LinkedFiles,
+    /// The secrets in AWS that it names.
+    pub secrets: Vec<SecretVersion>,
     pub warnings: Vec<Mistake>,
     /// Its secret texts, if they are collected.
     pub hidden: Hidden,
@@ -58,11 +66,12 @@ impl<'e> Reading<'e> {
     /// print.
     pub fn new(
         process: Option<&Document>,
-        environment: &'e Environment,
+        sources: ReferenceSources<'e>,
         collects_hidden: bool,
         changes: Option<&'e dyn TreeChanges>,
         mistakes: &mut Mistakes,
     ) -> Self {
+        let environment = sources.environment;
         let tree = process.and_then(|document| parsed(document, mistakes));
         let mut tree = tree.unwrap_or_else(Node::empty);
         let mut above = overrides(environment, mistakes);
@@ -78,17 +87,21 @@ impl<'e> Reading<'e> {
         if let Some(changes) = changes {
             changes.process(&mut tree, environment, mistakes);
         }
-        reference::resolve(&mut tree, &mut Vec::new(), environment, mistakes);
+        reference::resolve(&mut tree, &mut Vec::new(), sources, mistakes);
+        let process_secrets = versions(&tree.secrets(), sources);
         let mut defaults = take_defaults(&mut tree);
         let WrittenSettings { defaults: written_defaults, .. } = reader::read(&mut defaults, mistakes);
         let written: WrittenSettings = reader::read(&mut tree, mistakes);
-        let settings = Settings::check(written, &mut Checker::new(&tree, environment, mistakes));
+        let mut settings = Settings::check(written, &mut Checker::new(&tree, environment, mistakes));
+        settings.without_waiting_collector();
         let is_inspecting = settings.admin.inspect.is_some();
         Self {
             environment,
+            sources,
             settings,
             defaults,
             written_defaults,
+            process_secrets,
             backends: BTreeSet::new(),
             overrides,
             // the inspector shows requests
@@ -97,6 +110,10 @@ impl<'e> Reading<'e> {
             shared_parts: SharedParts::default(),
             routes: BTreeMap::new(),
         }
+    }
+
+    pub fn process_secrets(&self) -> &Vec<SecretVersion> {
+        &self.process_secrets
     }
 
     /// Adds a route that was checked before.
@@ -112,17 +129,19 @@ impl<'e> Reading<'e> {
         document: Option<&Document>,
         mistakes: &mut Mistakes,
     ) -> Option<&CheckedRoute> {
-        let warned = mistakes.warned().len();
+        let (warned, before) = (mistakes.warned().len(), mistakes.count());
         let mut tree = self.tree(stem, document, mistakes)?;
         self.backends.extend(lay_beneath_route(&self.defaults, &mut tree, stem));
         if let Some(changes) = self.changes {
             changes.lead(&mut tree, stem, mistakes);
         }
-        let written: WrittenSettings = reader::read(&mut tree, mistakes);
-        let written = written.routes.and_then(|mut routes| routes.remove(stem));
-        let mut checker = Checker::new(&tree, self.environment, mistakes);
-        let files = checker.files();
-        let mut settings = written?.check(stem, &self.settings.limits, &mut checker.at(ROUTES).at(stem));
+        let secrets = tree.secrets();
+        let is_waiting = secrets.iter().any(|secret| !secret.is_known);
+        let as_written = is_waiting.then(|| tree.clone());
+        let (files, mut settings) = self.checked(&mut tree, stem, mistakes);
+        if let (None, Some(tree), true) = (&settings, as_written, mistakes.count() == before) {
+            settings = self.stand_by(tree, stem, secrets.clone(), mistakes);
+        }
         if let Some(settings) = &mut settings {
             settings.backend.share_parts(&mut self.shared_parts);
         }
@@ -131,8 +150,61 @@ impl<'e> Reading<'e> {
             hidden.add_tree(&tree);
         }
         let warnings = mistakes.warned()[warned..].to_vec();
-        self.add(stem, CheckedRoute { settings: Arc::new(settings?), files, warnings, hidden });
+        let (settings, secrets) = (Arc::new(settings?), versions(&secrets, self.sources));
+        self.add(stem, CheckedRoute { settings, files, secrets, warnings, hidden });
         self.routes.get(stem)
+    }
+
+    /// Reads and checks the tree of a route, and returns the files that it names.
+    fn checked(
+        &self,
+        tree: &mut Node,
+        stem: &str,
+        mistakes: &mut Mistakes,
+    ) -> (LinkedFiles, Option<RouteSettings>) {
+        let written: WrittenSettings = reader::read(tree, mistakes);
+        let written = written.routes.and_then(|mut routes| routes.remove(stem));
+        let mut checker = Checker::new(tree, self.environment, mistakes);
+        let files = checker.files();
+        let limits = &self.settings.limits;
+        let settings =
+            written.and_then(|written| written.check(stem, limits, &mut checker.at(ROUTES).at(stem)));
+        (files, settings)
+    }
+
+    /// A route that matches the same requests and cannot serve: without its secrets, its backend cannot be
+    /// checked, as with a private key that is a secret.
+    fn stand_by(
+        &self,
+        mut tree: Node,
+        stem: &str,
+        secrets: Vec<NamedSecret>,
+        mistakes: &mut Mistakes,
+    ) -> Option<RouteSettings> {
+        let text = |text: &str| Node { content: Content::Text(text.to_owned()), ..Node::empty() };
+        let table = |entries: Vec<(&str, Node)>| {
+            let entries = entries.into_iter().map(|(key, node)| (key.to_owned(), node));
+            Node { content: Content::Table(entries.collect()), ..Node::empty() }
+        };
+        let place = tree.nearest(&[ROUTES, stem].map(str::to_owned)).place.clone();
+        let route = tree.descendant_mut(&[ROUTES, stem].map(str::to_owned))?;
+        let Content::Table(keys) = &mut route.content else { return None };
+        keys.remove("headers");
+        let hosts = keys.remove("api_gateway").and_then(|mut own| own.remove(&["hosts".to_owned()]));
+        if let Some(lambda) = keys.get_mut("lambda") {
+            *lambda = table(vec![("function_name", text(WAITING)), ("aws_region", text("us-east-1"))]);
+        } else {
+            let uri = hosts.as_ref().map_or(WAITING_URI, |_| "https://{host}");
+            let hosts = hosts.map(|hosts| ("hosts", hosts));
+            let section = [("function_uri", text(uri))].into_iter().chain(hosts).collect();
+            keys.insert("api_gateway".to_owned(), table(section));
+        }
+        let (_, settings) = self.checked(&mut tree, stem, &mut Mistakes::default());
+        if settings.is_none() {
+            let problem = "the route cannot be checked before its secrets are fetched";
+            mistakes.push(Mistake::new(place, "", problem).expected("`$env://NAME` or `$file:///path`"));
+        }
+        settings.map(|settings| RouteSettings { secrets, ..settings })
     }
 
     /// The tree of a route's file, overridden by environment variables.
@@ -152,7 +224,7 @@ impl<'e> Reading<'e> {
         if let Some(changes) = self.changes {
             changes.route(&mut tree, stem, self.environment, mistakes);
         }
-        reference::resolve(&mut tree, &mut Vec::new(), self.environment, mistakes);
+        reference::resolve(&mut tree, &mut Vec::new(), self.sources, mistakes);
         Some(tree)
     }
 
@@ -182,6 +254,14 @@ impl<'e> Reading<'e> {
             settings.files.extend(files.paths);
             settings.hidden.add_all(hidden);
         }
+        let first = settings.secret_uses().first().map(|(reference, _)| reference.id.region.clone());
+        if let Some(region) = first {
+            let of_process = REGION_VARIABLES.iter().find_map(|name| self.environment.get(*name));
+            let region = of_process.filter(|region| !region.is_empty()).unwrap_or(&region);
+            let nothing = Node::empty();
+            let mut checker = Checker::new(&nothing, self.environment, &mut mistakes);
+            settings.secrets_access = Some(SecretsAccess::of(region, &mut checker));
+        }
         settings.files.sort();
         settings.files.dedup();
         settings.warnings = mistakes.warnings();
@@ -205,6 +285,12 @@ impl<'e> Reading<'e> {
             report(&mut checker.at(ROUTES).at(stem));
         });
     }
+}
+
+/// The secrets with the versions of their values.
+fn versions(secrets: &[NamedSecret], sources: ReferenceSources<'_>) -> Vec<SecretVersion> {
+    let version = |named: &NamedSecret| (named.reference.clone(), sources.secrets.version(&named.reference));
+    secrets.iter().map(version).collect()
 }
 
 fn parsed(document: &Document, mistakes: &mut Mistakes) -> Option<Node> {

@@ -3,9 +3,9 @@
 use crate::text::header_names::OwnNames;
 
 /// A reference, which is valid for any key.
-pub const REFERENCE: &str = r"^(\$(env|file)://.+|\{vault://env/.+\})$";
+pub const REFERENCE: &str = r"^(\$((env|file|ssm)://|secret://aws/).+|\{vault://(env|aws)/.+\})$";
 /// A text that contains a reference and is none itself.
-pub const REFERENCE_INSIDE: &str = r"[\s\S](\$(env|file)://|\{vault://)";
+pub const REFERENCE_INSIDE: &str = r"[\s\S](\$(env|file|ssm|secret)://|\{vault://)";
 /// The name of a header (RFC 9110, 5.1 and 5.6.2).
 pub const HEADER_NAME: &str = "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$";
 /// The value of a header, without whitespace at its ends (RFC 9110, 5.5).

@@ -6,6 +6,7 @@ use super::{
     declaration::{Key, Kind},
     key_type::KeyType,
     mistake::{Mistake, Mistakes, Place, invalid_value},
+    remote_secret::NamedSecret,
     secrecy::Secrecy,
     tree::{Content, Environment, LinkedFiles, Node, Notation},
 };
@@ -109,11 +110,17 @@ impl<'a> Checker<'a> {
     pub fn hidden_references(&self) -> Vec<Vec<String>> {
         let mut found = Vec::new();
         self.root.nearest(&self.path).walk(&mut self.path.clone(), &mut |path, node| {
-            if node.notation == Notation::Reference && Secrecy::of_key(path) == Secrecy::Reference {
+            let is_hidden = Secrecy::of_key(path) == Secrecy::Reference || node.secret.is_some();
+            if node.notation == Notation::Reference && is_hidden {
                 found.push(path[self.path.len()..].to_vec());
             }
         });
         found
+    }
+
+    /// The secrets in AWS that values below the current key name.
+    pub fn secrets(&self) -> Vec<NamedSecret> {
+        self.root.nearest(&self.path).secrets()
     }
 
     /// True if the value at a key came from a reference.

@@ -55,6 +55,8 @@ impl Hidden {
     pub(in crate::settings) fn add_tree(&mut self, tree: &Node) {
         if let Some(routes) = tree.child(ROUTES) {
             routes.walk(&mut vec![ROUTES.to_owned()], &mut |path, node| match &node.content {
+                // a placeholder
+                _ if node.secret.as_ref().is_some_and(|secret| !secret.is_known) => {}
                 // a word, not a secret
                 Content::Text(text) if text == OFF && path.last().is_some_and(|key| key == "proxy_url") => {}
                 Content::Text(text) => {

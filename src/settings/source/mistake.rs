@@ -3,7 +3,11 @@
 //! Every stage of reading settings adds to one [`Mistakes`]; nothing stops at the first. `process.rs`
 //! prints them and exits with 78 (`EX_CONFIG` of sysexits).
 
-use std::{collections::HashSet, fmt, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashSet},
+    fmt,
+    sync::Arc,
+};
 
 /// Where a value of the settings was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,6 +98,8 @@ pub struct Mistakes {
     found: Vec<Mistake>,
     /// The files and keys of those, since there may be thousands.
     known: HashSet<(Arc<str>, String)>,
+    /// The keys whose value is not known yet: nothing can be wrong with a placeholder.
+    excused: BTreeSet<(Arc<str>, String)>,
     /// Warnings about values that are valid and unwise.
     warnings: Vec<Mistake>,
 }
@@ -102,9 +108,18 @@ impl Mistakes {
     /// Adds one, unless something is already wrong with the same key: what follows from that is no news.
     pub fn push(&mut self, mistake: Mistake) {
         let place = (mistake.place.source.clone(), mistake.key.clone());
+        if self.excused.contains(&place) {
+            self.known.insert(place);
+            return;
+        }
         if self.known.insert(place) || mistake.key.is_empty() {
             self.found.push(mistake);
         }
+    }
+
+    /// Drops all later mistakes about a key.
+    pub fn excuse(&mut self, place: &Place, key: &str) {
+        self.excused.insert((Arc::clone(&place.source), key.to_owned()));
     }
 
     /// Adds a warning, which keeps nothing from being taken.

@@ -71,5 +71,5 @@ fn node(value: Value, path: &mut Vec<String>) -> Node {
         _ => Content::Null,
     };
     let place = Place::file(format!("environment variable {name}"));
-    Node { content, place, notation: Notation::Text, file: None }
+    Node { content, place, notation: Notation::Text, file: None, secret: None }
 }

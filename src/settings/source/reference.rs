@@ -1,50 +1,77 @@
-//! References: a setting that names an environment variable or a file instead of holding the value.
+//! References: a setting that names an environment variable, a file or a secret in AWS instead of holding
+//! the value.
 //!
 //! `$env://NAME` and `$file:///path` are APISIX's, `{vault://env/name}` is Kong's: the variable is the name
-//! in capitals with `-` as `_`. Any text of the merged tree may be a reference. A mistake never quotes a
+//! in capitals with `-` as `_`. `remote_secret.rs` has the references to secrets in AWS. Any text of the
+//! merged tree may be a reference; `$$word://` is the literal text `$word://`. A mistake never quotes a
 //! referenced value.
 
 use std::path::Path;
 
-use super::{
-    mistake::{Mistake, Mistakes},
-    tree::{Content, Environment, Node, Notation, key_in_file},
-};
-use crate::system::regular_file;
+use secrecy::ExposeSecret as _;
 
-/// The forms of a reference.
+use super::{
+    mistake::{Mistake, Mistakes, Place},
+    remote_secret::{NamedSecret, REMOTE_FORMS, SecretValues},
+    tree::{Content, DEFAULTS, Environment, Node, Notation, ROUTES, key_in_file},
+};
+use crate::{settings::schema::placeholder, system::regular_file};
+
+/// The forms of a local reference.
 const FORMS: &str = "$env://NAME, $file:///path or {vault://env/name}";
+/// The words before `://` in the forms with `$`.
+const WORDS: [&str; 4] = ["$env://", "$file://", "$ssm://", "$secret://"];
+/// The beginning of Kong's references.
+const KONG: &str = "{vault://";
+
+/// The values of references.
+#[derive(Clone, Copy)]
+pub struct ReferenceSources<'s> {
+    pub environment: &'s Environment,
+    /// The fetched secrets.
+    pub secrets: &'s SecretValues,
+}
 
 /// Replaces each reference below `node` by its value; `path` is the node's key path.
 ///
 /// A variable that is not set or a file that cannot be read is a mistake at that key, and the value becomes
-/// null, so that no reader takes the reference for the secret.
-pub fn resolve(node: &mut Node, path: &mut Vec<String>, environment: &Environment, mistakes: &mut Mistakes) {
+/// null, so that no reader takes the reference for the secret. A secret that has not been fetched is no
+/// mistake: a placeholder takes its place, and mistakes about it are dropped.
+pub fn resolve(
+    node: &mut Node,
+    path: &mut Vec<String>,
+    sources: ReferenceSources<'_>,
+    mistakes: &mut Mistakes,
+) {
     let mut below = |key: String, node: &mut Node| {
         path.push(key);
-        resolve(node, path, environment, mistakes);
+        resolve(node, path, sources, mistakes);
         path.pop();
     };
     match &mut node.content {
         Content::List(list) => list.iter_mut().for_each(|(index, item)| below(index.to_string(), item)),
         Content::Table(table) => table.iter_mut().for_each(|(key, child)| below(key.clone(), child)),
-        Content::Text(text) => match target(text) {
+        Content::Text(text) => match target(text, sources.environment) {
             None if looks_like_reference(text) => {
                 let warning = format!(
-                    "looks like a reference and is taken literally: a reference is the whole value, {FORMS}"
+                    "looks like a reference and is taken literally: a reference is the whole value, {FORMS}, \
+                     {REMOTE_FORMS}"
                 );
                 mistakes.warn(Mistake::new(node.place.clone(), key_in_file(path), warning));
             }
-            None => {}
+            None => unescape(text),
+            Some(Ok(ReferenceTarget::Remote(named))) => {
+                take_remote(node, path, named, sources.secrets, mistakes);
+            }
             Some(target) => {
                 if let Ok(ReferenceTarget::File(path)) = target {
                     node.file = Some(path.into());
                 }
-                node.content = match target.and_then(|target| target.read(environment)) {
+                node.content = match target.and_then(|target| target.read(sources.environment)) {
                     Ok(value) => Content::Text(value),
-                    Err(ReferenceError { problem, expected }) => {
+                    Err(ReferenceError { problem, expected, nearest }) => {
                         let mistake = Mistake::new(node.place.clone(), key_in_file(path), problem);
-                        mistakes.push(mistake.expected(expected));
+                        mistakes.push(Mistake { nearest, ..mistake.expected(expected) });
                         Content::Null
                     }
                 };
@@ -55,6 +82,44 @@ pub fn resolve(node: &mut Node, path: &mut Vec<String>, environment: &Environmen
     }
 }
 
+/// Replaces a reference to a secret in AWS by its fetched value, or by a placeholder.
+fn take_remote(
+    node: &mut Node,
+    path: &[String],
+    named: NamedSecret,
+    secrets: &SecretValues,
+    mistakes: &mut Mistakes,
+) {
+    node.notation = Notation::Reference;
+    if !may_be_remote(path) {
+        let problem = "a secret in AWS cannot stand here: this key is needed before secrets are fetched";
+        let mistake = Mistake::new(node.place.clone(), key_in_file(path), problem);
+        mistakes.push(mistake.expected(format!("the value, or {FORMS}")));
+        node.content = Content::Null;
+        return;
+    }
+    let value = secrets.get(&named.reference).map(|value| value.expose_secret().to_owned());
+    let is_known = value.is_some();
+    if !is_known {
+        mistakes.excuse(&node.place, &key_in_file(path));
+    }
+    node.content = value.map_or_else(|| placeholder(path), Content::Text);
+    node.secret = Some(Box::new(NamedSecret { is_known, ..named }));
+}
+
+/// True for keys below a backend, `headers`, `defaults` and `tracing.otlp`. The others decide which requests
+/// a route matches, or are used once at the start.
+fn may_be_remote(path: &[String]) -> bool {
+    let path: Vec<&str> = path.iter().map(String::as_str).collect();
+    match path[..] {
+        [ROUTES, _, "api_gateway", "hosts", ..] | [DEFAULTS, "api_gateway", "hosts", ..] => false,
+        [ROUTES, _, "api_gateway" | "lambda" | "headers", _, ..]
+        | [DEFAULTS, _, _, ..]
+        | ["tracing", "otlp", _, ..] => true,
+        _ => false,
+    }
+}
+
 /// A file's text without its last line end, which editors add to secrets.
 pub fn without_line_end(text: &str) -> &str {
     text.strip_suffix('\n').map_or(text, |text| text.trim_end_matches('\r'))
@@ -62,52 +127,114 @@ pub fn without_line_end(text: &str) -> &str {
 
 /// True for a text that contains the beginning of a reference. A reference is always the whole value.
 pub fn has_reference(text: &str) -> bool {
-    ["$env://", "$file://", "{vault://"].iter().any(|start| text.contains(start))
+    WORDS.iter().any(|start| text.contains(start)) || text.contains(KONG)
 }
 
-/// True for a reference to a variable that is not set, or to a file that cannot be read.
+/// True for a reference to a variable that is not set, to a file that cannot be read, or to a secret in AWS,
+/// which `dev` does not fetch.
 #[cfg(feature = "dev")]
 pub fn is_dangling(text: &str, environment: &Environment) -> bool {
-    target(text).and_then(Result::ok).is_some_and(|target| target.read(environment).is_err())
+    match target(text, environment) {
+        Some(Ok(ReferenceTarget::Remote(_))) => true,
+        Some(Ok(target)) => target.read(environment).is_err(),
+        _ => false,
+    }
 }
 
-/// The environment variable or file that a reference names.
+/// The environment variable, file or secret that a reference names.
 enum ReferenceTarget<'a> {
     Variable(String),
     File(&'a str),
+    Remote(NamedSecret),
 }
 
 /// The reason why a reference has no value.
 struct ReferenceError {
     problem: String,
     expected: String,
+    nearest: Option<String>,
+}
+
+impl ReferenceError {
+    fn new(problem: &str, expected: &str) -> Self {
+        Self { problem: problem.to_owned(), expected: expected.to_owned(), nearest: None }
+    }
 }
 
 /// Parses a text as a reference; `None` if it is an ordinary text.
-fn target(text: &str) -> Option<Result<ReferenceTarget<'_>, ReferenceError>> {
-    let (target, problem) = if let Some(name) = text.strip_prefix("$env://") {
+fn target<'a>(
+    text: &'a str,
+    environment: &Environment,
+) -> Option<Result<ReferenceTarget<'a>, ReferenceError>> {
+    let kong = || text.strip_prefix(KONG).and_then(|rest| rest.strip_suffix('}'));
+    let remote = |parsed: Result<NamedSecret, (&str, &str)>| {
+        parsed
+            .map(ReferenceTarget::Remote)
+            .map_err(|(problem, expected)| ReferenceError::new(problem, expected))
+    };
+    Some(if let Some(name) = text.strip_prefix("$env://") {
         let name = Some(name.to_owned()).filter(|name| is_variable(name));
-        (name.map(ReferenceTarget::Variable), "a reference with an invalid name of an environment variable")
+        let problem = "a reference with an invalid name of an environment variable";
+        name.map(ReferenceTarget::Variable).ok_or_else(|| ReferenceError::new(problem, FORMS))
     } else if let Some(path) = text.strip_prefix("$file://") {
         let path = path.starts_with('/').then_some(path);
-        (path.map(ReferenceTarget::File), "a reference to a file without its absolute path")
-    } else if let Some(inner) = text.strip_prefix("{vault://").and_then(|rest| rest.strip_suffix('}')) {
-        let name = inner.strip_prefix("env/").map(|name| name.replace('-', "_").to_uppercase());
-        let name = name.filter(|name| is_variable(name));
-        (name.map(ReferenceTarget::Variable), "a reference to a vault other than `env`")
+        let problem = "a reference to a file without its absolute path";
+        path.map(ReferenceTarget::File).ok_or_else(|| ReferenceError::new(problem, FORMS))
+    } else if let Some(name) = text.strip_prefix("$ssm://") {
+        remote(NamedSecret::of_parameter(name, environment))
+    } else if let Some(inner) = text.strip_prefix("$secret://aws/") {
+        remote(NamedSecret::of_apisix(inner, environment))
     } else if text.starts_with("$secret://") {
-        (None, "a reference to an unsupported secret store")
+        Err(ReferenceError::new("a reference to an unsupported secret store", REMOTE_FORMS))
+    } else if let Some(inner) = kong() {
+        match inner.split_once('/') {
+            Some(("aws", inner)) => remote(NamedSecret::of_kong(inner, environment)),
+            Some(("env", name)) => {
+                let name = Some(name.replace('-', "_").to_uppercase()).filter(|name| is_variable(name));
+                let problem = "a reference with an invalid name of an environment variable";
+                name.map(ReferenceTarget::Variable).ok_or_else(|| ReferenceError::new(problem, FORMS))
+            }
+            _ => {
+                let expected = format!("{FORMS}, {REMOTE_FORMS}");
+                Err(ReferenceError::new("a reference to a vault other than `env` and `aws`", &expected))
+            }
+        }
+    } else if let Some(word) = word(text) {
+        Err(unknown_word(word))
     } else {
         return None;
-    };
-    Some(target.ok_or_else(|| ReferenceError { problem: problem.to_owned(), expected: FORMS.to_owned() }))
+    })
+}
+
+/// The beginning of a text of the form `$word://…`.
+fn word(text: &str) -> Option<&str> {
+    let end = text.strip_prefix('$')?.find("://")? + 1;
+    let name = &text[1..end];
+    let is_word = name.starts_with(|first: char| first.is_ascii_alphabetic())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+.-_".contains(&byte));
+    is_word.then(|| &text[..end + "://".len()])
+}
+
+/// The mistake of a word that is no reference. The text may be a secret, so the word is not quoted.
+fn unknown_word(word: &str) -> ReferenceError {
+    let known = Mistake::new(Place::file(""), "", "").one_of(word, &WORDS);
+    let expected = format!("{FORMS}, {REMOTE_FORMS}; `$$` at the beginning for the literal text");
+    ReferenceError { problem: "an unknown kind of reference".to_owned(), expected, nearest: known.nearest }
+}
+
+/// Removes the first `$` of a literal text `$$word://…`.
+fn unescape(text: &mut String) {
+    let dollars = text.len() - text.trim_start_matches('$').len();
+    if dollars > 1 && word(&text[dollars - 1..]).is_some() {
+        text.remove(0);
+    }
 }
 
 /// True if a text is a reference in capitals, in the middle of a text, or without its closing brace.
 fn looks_like_reference(text: &str) -> bool {
-    text.contains("://") && {
+    text.contains("://") && !text.starts_with("$$") && {
         let text = text.to_ascii_lowercase();
-        ["$env://", "$file://", "{vault://"].iter().any(|start| text.contains(start))
+        has_reference(&text)
     }
 }
 
@@ -119,18 +246,19 @@ fn is_variable(name: &str) -> bool {
 impl ReferenceTarget<'_> {
     fn read(self, environment: &Environment) -> Result<String, ReferenceError> {
         match self {
-            Self::Variable(name) => environment.get(&name).cloned().ok_or_else(|| ReferenceError {
-                problem: format!("the environment variable {name} is not set"),
-                expected: format!("{name} in the sidecar's environment"),
+            Self::Variable(name) => environment.get(&name).cloned().ok_or_else(|| {
+                let expected = format!("{name} in the sidecar's environment");
+                ReferenceError::new(&format!("the environment variable {name} is not set"), &expected)
             }),
             Self::File(path) => match regular_file::read(Path::new(path)) {
                 Ok(text) => Ok(without_line_end(&text).to_owned()),
-                Err(error) => Err(ReferenceError {
-                    problem: format!("the file {path} cannot be read: {error}"),
-                    expected: "a regular text file of at most 64KiB that the sidecar's user may read"
-                        .to_owned(),
-                }),
+                Err(error) => {
+                    let problem = format!("the file {path} cannot be read: {error}");
+                    let expected = "a regular text file of at most 64KiB that the sidecar's user may read";
+                    Err(ReferenceError::new(&problem, expected))
+                }
             },
+            Self::Remote(_) => Err(ReferenceError::new("a secret in AWS cannot be read here", FORMS)),
         }
     }
 }
@@ -146,7 +274,9 @@ mod tests {
         let environment = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         let mut node = Node { content: Content::Text(text.to_owned()), ..Node::empty() };
         let mut mistakes = Mistakes::default();
-        resolve(&mut node, &mut vec!["listen".into(), "http".into()], &environment, &mut mistakes);
+        let secrets = SecretValues::default();
+        let sources = ReferenceSources { environment: &environment, secrets: &secrets };
+        resolve(&mut node, &mut vec!["listen".into(), "http".into()], sources, &mut mistakes);
         match (node.content, mistakes.iter().next()) {
             (Content::Text(text), None) => Ok(text),
             (_, Some(mistake)) => Err(mistake.to_string()),
@@ -183,7 +313,7 @@ mod tests {
             resolved("$file:///nowhere/at/all", &[]).unwrap_err().contains("/nowhere/at/all cannot be read")
         );
         assert!(resolved("$file://secret", &[]).unwrap_err().contains("absolute path"));
-        assert!(resolved("{vault://hcv/x}", &[]).unwrap_err().contains("other than `env`"));
+        assert!(resolved("{vault://hcv/x}", &[]).unwrap_err().contains("other than `env` and `aws`"));
         assert!(resolved("$secret://vault/1/x", &[]).unwrap_err().contains("unsupported"));
     }
 
@@ -191,7 +321,7 @@ mod tests {
     fn a_text_that_looks_like_a_reference_and_is_none_is_a_warning_without_the_text() {
         for (text, is_warned) in [
             ("hush$env://NAME", true),
-            ("$ENV://HUSH", true),
+            ("x$ssm://HUSH", true),
             ("{vault://env/hush", true),
             ("x$FILE:///hush", true),
             ("https://a.example/$env", false),
@@ -199,10 +329,75 @@ mod tests {
         ] {
             let mut node = Node { content: Content::Text(text.to_owned()), ..Node::empty() };
             let mut mistakes = Mistakes::default();
-            resolve(&mut node, &mut vec!["id".into()], &Environment::default(), &mut mistakes);
+            let (environment, secrets) = (Environment::default(), SecretValues::default());
+            let sources = ReferenceSources { environment: &environment, secrets: &secrets };
+            resolve(&mut node, &mut vec!["id".into()], sources, &mut mistakes);
             let warnings = mistakes.warnings();
             assert_eq!((warnings.len(), mistakes.is_empty()), (usize::from(is_warned), true), "{text}");
             assert!(!warnings.concat().to_lowercase().contains("hush"), "{warnings:?}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_word_is_a_mistake_with_the_nearest_right_one() {
+        for (text, nearest) in [
+            ("$ENV://HUSH", Some("$env://")),
+            ("$envs://hush", Some("$env://")),
+            ("$smm://hush", Some("$ssm://")),
+            ("$secrets://hush", Some("$secret://")),
+            ("$word://hush", None),
+        ] {
+            let message = resolved(text, &[]).unwrap_err();
+            assert!(message.contains("listen.http: an unknown kind of reference"), "{message}");
+            let proposal = nearest.map(|nearest| format!("did you mean `{nearest}`?"));
+            assert_eq!(proposal.is_some(), message.contains("did you mean"), "{message}");
+            assert!(proposal.is_none_or(|proposal| message.contains(&proposal)), "{message}");
+            assert!(!message.to_lowercase().contains("hush"), "{message}");
+        }
+    }
+
+    #[test]
+    fn two_dollars_before_a_word_are_one_in_the_literal_text() {
+        for (written, text) in [
+            ("$$ssm://a", "$ssm://a"),
+            ("$$env://A", "$env://A"),
+            ("$$other://a", "$other://a"),
+            ("$$$env://A", "$$env://A"),
+            ("$$a", "$$a"),
+            ("$$", "$$"),
+            ("$$ a://b", "$$ a://b"),
+            ("$://b", "$://b"),
+        ] {
+            assert_eq!(resolved(written, &[]).unwrap(), text, "{written}");
+        }
+    }
+
+    #[test]
+    fn a_secret_in_aws_may_stand_only_where_it_is_needed_late() {
+        let message = resolved("$ssm://hush", &[("AWS_REGION", "us-east-1")]).unwrap_err();
+        assert!(message.contains("a secret in AWS cannot stand here"), "{message}");
+        let is_late = |path: &str| may_be_remote(&path.split('.').map(str::to_owned).collect::<Vec<_>>());
+        for path in [
+            "routes.r.api_gateway.authorization.apikey",
+            "routes.r.lambda.aws_secret",
+            "routes.r.headers.request.set.x",
+            "defaults.lambda.aws_key",
+            "tracing.otlp.headers.authorization",
+        ] {
+            assert!(is_late(path), "{path}");
+        }
+        for path in [
+            "routes.r.uri",
+            "routes.r.id",
+            "routes.r.hosts.0",
+            "routes.r.api_gateway",
+            "defaults.lambda",
+            "routes.r.api_gateway.hosts.0",
+            "listen.https.key",
+            "tracing.otlp",
+            "admin.hosts.0",
+        ] {
+            assert!(!is_late(path), "{path}");
         }
     }
 
@@ -215,10 +410,10 @@ mod tests {
     proptest! {
         #[test]
         fn only_what_begins_like_a_reference_is_one(text in any::<String>()) {
-            let is_reference = ["$env://", "$file://", "{vault://", "$secret://"]
+            let is_reference = ["$env://", "$file://", "{vault://", "$secret://", "$ssm://"]
                 .iter()
                 .any(|start| text.starts_with(start));
-            if !is_reference {
+            if !is_reference && word(text.trim_start_matches("$$")).is_none() && !text.starts_with("$$") {
                 prop_assert_eq!(resolved(&text, &[]), Ok(text));
             }
         }
@@ -240,7 +435,7 @@ mod tests {
 
         #[test]
         fn no_reference_makes_it_panic(
-            start in "\\$env://|\\$file://|\\{vault://(env/)?|\\$secret://",
+            start in "\\$(env|file|ssm)://|\\{vault://((env|aws)/)?|\\$secret://(aws/)?|\\$\\$?[a-z]*://",
             rest in "[^/].{0,12}",
         ) {
             let _ = resolved(&(start + &rest), &[]);

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use super::{mistake::Place, shown_key};
+use super::{mistake::Place, remote_secret::NamedSecret, shown_key};
 
 /// The key of what all routes share.
 pub const DEFAULTS: &str = "defaults";
@@ -21,6 +21,8 @@ pub struct Node {
     pub notation: Notation,
     /// The file that a reference named.
     pub file: Option<PathBuf>,
+    /// The secret in AWS that a reference named.
+    pub secret: Option<Box<NamedSecret>>,
 }
 
 /// The files that the values of a tree name.
@@ -62,6 +64,7 @@ impl Node {
             place: Place::file("settings"),
             notation: Notation::Typed,
             file: None,
+            secret: None,
         }
     }
 
@@ -83,6 +86,15 @@ impl Node {
             Content::Table(table) => table.iter().for_each(|(key, node)| child(key.clone(), node)),
             _ => {}
         }
+    }
+
+    /// The secrets in AWS that the values name.
+    pub fn secrets(&self) -> Vec<NamedSecret> {
+        let mut found: Vec<NamedSecret> = Vec::new();
+        self.walk(&mut Vec::new(), &mut |_, node| {
+            found.extend(node.secret.as_deref().filter(|named| !found.contains(named)).cloned());
+        });
+        found
     }
 
     /// The child at `key`.

@@ -298,6 +298,7 @@ impl<'s> YamlReader<'s> {
             place: Place { source, line: Some(line) },
             notation: Notation::Typed,
             file: None,
+            secret: None,
         };
         match self.open.last_mut().map(|open| &mut open.items) {
             // a document of null has no keys
