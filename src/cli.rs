@@ -158,7 +158,7 @@ pub fn main() -> ExitCode {
 fn run(options: &RunOptions) -> Ended {
     #[cfg(feature = "dev")]
     if options.child {
-        dev::child::end_with_parent(&options.directory.settings);
+        dev::child::end_with_parent(&options.settings.directory()?);
     }
     let (settings, followed) = options.settings.load_followed(&options.following)?;
     serve(settings, Some(followed), EndSignals::Service, |application| {

@@ -14,7 +14,7 @@ use clap::Args;
 use super::{Format, INVALID_USAGE, check, print_json};
 use crate::{
     app::process::{FollowedSettings, cannot_start, invalid_settings, print_line},
-    settings::{Mistakes, Settings, SettingsLoader},
+    settings::{Mistakes, SecretStore, Settings, SettingsLoader},
     settings_source::{BundleAddress, SettingsPlace, SettingsSource, SourceError, SourceOptions},
     system::exhausted,
 };
@@ -59,12 +59,12 @@ pub(super) struct FollowingArguments {
 pub(super) struct LoadedSettings {
     pub(super) settings: Settings,
     /// Keeps the files of the bundle.
-    _bundle: Option<SettingsSource>,
+    bundle: Option<SettingsSource>,
 }
 
 impl From<Settings> for LoadedSettings {
     fn from(settings: Settings) -> Self {
-        Self { settings, _bundle: None }
+        Self { settings, bundle: None }
     }
 }
 
@@ -118,9 +118,25 @@ impl SettingsArguments {
                     self.open(address, None, Duration::ZERO).map_err(|error| failed(error, format))?;
                 let loader = SettingsLoader::of_link(source.link());
                 let settings = valid(loader.collecting_hidden().load(), format)?;
-                Ok(LoadedSettings { settings, _bundle: Some(source) })
+                Ok(LoadedSettings { settings, bundle: Some(source) })
             }
         }
+    }
+
+    /// Loads the settings again with secrets that have been fetched since.
+    pub(super) fn load_again(
+        &self,
+        loaded: &LoadedSettings,
+        secrets: SecretStore,
+        format: Format,
+    ) -> Result<Settings, ExitCode> {
+        let loader = match &loaded.bundle {
+            Some(source) => SettingsLoader::of_link(source.link()),
+            None => SettingsLoader::new(Path::new(&self.settings)),
+        };
+        let mut loader = loader.collecting_hidden();
+        loader.use_secrets(secrets);
+        valid(loader.load(), format)
     }
 
     fn open(

@@ -12,7 +12,9 @@ use super::{
         document,
         mistake::{Mistake, Mistakes, Place},
         overrides::overrides,
-        reader, reference,
+        reader,
+        reference::{self, ReferenceSources},
+        remote_secret::SecretValues,
         tree::{Environment, Node},
         yaml,
     },
@@ -34,7 +36,9 @@ pub fn admin_address(directory: Option<&Path>, environment: &Environment) -> (So
         Some(address) => Node::with_child(SECTION, Node::with_child(KEY, address)),
         None => Node::empty(),
     };
-    reference::resolve(&mut tree, &mut Vec::new(), environment, &mut mistakes);
+    let secrets = SecretValues::default();
+    let sources = ReferenceSources { environment, secrets: &secrets };
+    reference::resolve(&mut tree, &mut Vec::new(), sources, &mut mistakes);
     let written: WrittenSettings = reader::read(&mut tree, &mut mistakes);
     let mut checker = Checker::new(&tree, environment, &mut mistakes);
     let admin = written.admin.unwrap_or_default().check(&mut checker.at(SECTION));
