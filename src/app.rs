@@ -34,7 +34,10 @@ use crate::{
         open_files::OpenFiles,
         reload::{Reloader, SettingsOrigin},
     },
-    system::supervision::{Task, supervise},
+    system::{
+        service_manager,
+        supervision::{Task, supervise},
+    },
 };
 
 /// A sidecar with bound sockets that does not serve yet.
@@ -156,6 +159,7 @@ impl Application {
         let health = self.health(&stopping);
         let admin = Admin::start(self.admin, health)?;
         let mut workers = Workers::start(&self.sockets, self.settings.workers, &self.current, &stopping)?;
+        service_manager::ready();
         let interval = self.settings.reload.interval;
         let mut reloading = pin!(follow(self.origin, self.builder, &self.current, self.settings));
         let mut certificates = pin!(follow_certificates(&self.sockets, &self.current, interval));
@@ -206,6 +210,7 @@ async fn drain(
     stop.await;
     let Shutdown { delay, drain } = current.get().shutdown.clone();
     log::info!("shutting down, draining requests in flight");
+    service_manager::stopping();
     // every response now closes its connection
     stopping.store(true, Ordering::Relaxed);
     tokio::time::sleep(delay).await;

@@ -26,7 +26,7 @@ use crate::{
     system::{
         detached,
         exhausted::{self, FileLimit},
-        fault_points,
+        fault_points, service_manager,
     },
 };
 
@@ -99,6 +99,9 @@ impl Reloader {
                 () = sleep(interval) => Trigger::Files,
             };
             fault_points::pass("reload");
+            if trigger == Trigger::Hangup {
+                service_manager::reloading();
+            }
             let now = self.digest().await;
             // without a digest there may be a change
             let is_changed = now.is_none() || seen != now;
@@ -107,6 +110,9 @@ impl Reloader {
             if is_changed || trigger == Trigger::Hangup || self.logged_mistakes.is_some() || self.is_postponed
             {
                 seen = self.reload_until_settled(trigger, seen).await;
+            }
+            if trigger == Trigger::Hangup {
+                service_manager::reloaded(self.logged_mistakes.is_none() && !self.is_postponed);
             }
         }
     }

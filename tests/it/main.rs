@@ -62,6 +62,7 @@ mod retries;
 mod routing;
 mod schema;
 mod secrets;
+mod service_manager;
 mod services;
 mod settings_files;
 mod shutdown;
