@@ -49,6 +49,22 @@ release:
 k8s: release
     .ci/k8s/run {{binary}}
 
+# task definitions, Compose file and unit of packages/
+packages: release
+    .ci/packages/run {{binary}}
+
+# both images, compiled as in the Dockerfile, and run by podman
+image:
+    .ci/image/run
+
+# the files of a release, with a fast profile
+release_files:
+    .ci/release/run
+
+# linters of .github/workflows
+workflows:
+    .ci/release/workflows
+
 # real HTTP clients
 clients: release
     .ci/clients/run {{binary}}

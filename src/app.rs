@@ -34,7 +34,10 @@ use crate::{
         open_files::OpenFiles,
         reload::{Reloader, SettingsOrigin},
     },
-    system::supervision::{Task, supervise},
+    system::{
+        service_manager,
+        supervision::{Task, supervise},
+    },
 };
 
 /// A sidecar with bound sockets that does not serve yet.
@@ -165,6 +168,7 @@ impl Application {
             }
         };
         let mut workers = Workers::start(&self.sockets, workers, &self.current, &stopping)?;
+        service_manager::ready();
         let mut reloading = pin!(follower.follow());
         let mut certificates = pin!(follow_certificates(&self.sockets, &self.current, interval));
         let draining = workers.drain();
@@ -214,6 +218,7 @@ async fn drain(
     stop.await;
     let Shutdown { delay, drain } = current.get().shutdown.clone();
     log::info!("shutting down, draining requests in flight");
+    service_manager::stopping();
     // every response now closes its connection
     stopping.store(true, Ordering::Relaxed);
     tokio::time::sleep(delay).await;

@@ -6,6 +6,7 @@ pub(crate) mod fault_points;
 pub(crate) mod file_stamps;
 pub(crate) mod lazy_deadline;
 pub(crate) mod regular_file;
+pub(crate) mod service_manager;
 pub(crate) mod supervision;
 pub(crate) mod tcp_keepalive;
 pub(crate) mod terminal;

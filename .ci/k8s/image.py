@@ -1,4 +1,5 @@
-"""Builds the image with buildah, twice, and leaves what a container of it starts with: WORK/image/root, config.json.
+"""Builds both images with buildah, twice, and leaves what their containers start with: `root` and `config.json` in
+WORK/image/serve and WORK/image/dev.
 
 The bases are made here, so that no registry is needed: of the build's, a shell and a `cargo` that brings the binary that
 is there already; of the other, the libraries of this machine. What the Dockerfile itself does is done in earnest.
@@ -18,12 +19,16 @@ IMAGE = WORK / "image"
 # Cargo's part of the Dockerfile: its inputs and its output.
 CARGO = """#!/bin/sh
 set -eu
-test "$*" = 'build --locked --release --bins'
-for name in Cargo.toml Cargo.lock src/lib.rs src/main.rs tests/it/main.rs benches/routing.rs benches/soak/main.rs; do
+case "$*" in
+  'install --locked --version '*' cargo-auditable') exit ;;
+  'auditable build --locked --release --bins' | 'auditable build --locked --release --bins --no-default-features') ;;
+  *) exit 2 ;;
+esac
+for name in Cargo.toml Cargo.lock src/lib.rs src/main.rs benches/routing.rs; do
   test -f "$name"
 done
-mkdir -p target/release
-cp /apigw-invoker target/release/apigw-invoker
+mkdir -p target/triple/release
+cp /apigw-invoker target/triple/release/apigw-invoker
 """
 
 
@@ -32,17 +37,25 @@ def main() -> None:
     base("build", for_building)
     base("run", for_running)
     bases = [f"--build-arg={name.upper()}_BASE=localhost/{name}" for name in ["build", "run"]]
-    digests = set()
-    for attempt in ["first", "second"]:
-        build("--no-cache", "--timestamp=0", *bases, "--tag", attempt, "--file", ROOT / "k8s/Dockerfile", ROOT)
-        digests.add(inspect(attempt)["FromImageDigest"])
-    assert len(digests) == 1, f"the same sources make different images: {digests}"
-    (IMAGE / "config.json").write_text(json.dumps(inspect("first")["OCIv1"]["config"]))
-    (IMAGE / "Dockerfile").write_text("FROM localhost/first\n")
-    build("--output", f"type=local,dest={IMAGE}/root", "--file", IMAGE / "Dockerfile", IMAGE)
+    for target in ["serve", "dev"]:
+        digests = set()
+        for attempt in ["first", "second"]:
+            options = ["--no-cache", "--timestamp=0", *bases, f"--target={target}", f"--tag={attempt}"]
+            build(*options, "--file", ROOT / "k8s/Dockerfile", ROOT)
+            digests.add(inspect(attempt)["FromImageDigest"])
+        assert len(digests) == 1, f"the same sources make different images: {digests}"
+        lay_out(IMAGE / target)
+        print(f"the image `{target}` was built on stand-ins for its bases, twice the same: {digests.pop()}")
+
+
+def lay_out(directory: Path) -> None:
+    """Writes the file system and the configuration of the image `first`."""
+    directory.mkdir()
+    (directory / "config.json").write_text(json.dumps(inspect("first")["OCIv1"]["config"]))
+    (directory / "Dockerfile").write_text("FROM localhost/first\n")
+    build("--output", f"type=local,dest={directory}/root", "--file", directory / "Dockerfile", directory)
     # readable only by its owner, who is not the container's root
-    (IMAGE / "root").chmod(0o755)
-    print(f"the image was built on stand-ins for its bases, twice the same: {digests.pop()}")
+    (directory / "root").chmod(0o755)
 
 
 def base(name: str, fill: object) -> None:

@@ -71,9 +71,9 @@ class StandIn:
         self.process.wait()
 
 
-def pod(name: str, injected: dict[str, str]) -> Pod:
+def pod(name: str, injected: dict[str, str], target: str = "serve") -> Pod:
     documents = list(yaml.safe_load_all((WORK / f"rendered/{name}.yaml").read_text()))
-    return Pod(PODS / f"{name}-{next(NUMBERS)}", Image(WORK / "image"), documents, injected)
+    return Pod(PODS / f"{name}-{next(NUMBERS)}", Image(WORK / "image" / target), documents, injected)
 
 
 def application() -> None:
@@ -223,7 +223,7 @@ def stand_alone(name: str, stand_in: StandIn) -> None:
 
 
 def demo() -> None:
-    sidecar = pod("demo", {})
+    sidecar = pod("demo", {}, "dev")
     sidecar.start()
     status, body = get("127.0.0.1", 9080, "/iam/echo/hello?from=a+pod")
     assert status == 200, body

@@ -29,7 +29,7 @@ use crate::{
     system::{
         detached,
         exhausted::{self, FileLimit},
-        fault_points,
+        fault_points, service_manager,
     },
 };
 
@@ -125,6 +125,9 @@ impl Reloader {
                 () = sleep(interval) => Trigger::Files,
             };
             fault_points::pass("reload");
+            if trigger == Trigger::Hangup {
+                service_manager::reloading();
+            }
             let now = self.digest().await;
             // without a digest there may be a change
             let is_changed = now.is_none() || seen != now;
@@ -133,6 +136,9 @@ impl Reloader {
             if is_changed || trigger != Trigger::Files || self.logged_mistakes.is_some() || self.is_postponed
             {
                 seen = self.reload_until_settled(trigger, seen).await;
+            }
+            if trigger == Trigger::Hangup {
+                service_manager::reloaded(self.logged_mistakes.is_none() && !self.is_postponed);
             }
         }
     }

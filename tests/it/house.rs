@@ -378,6 +378,7 @@ fn the_top_level_holds_what_belongs_there() {
         "deny.toml",
         "justfile",
         "k8s",
+        "packages",
         "settings",
         "src",
         "target",

@@ -63,6 +63,7 @@ mod retries;
 mod routing;
 mod schema;
 mod secrets;
+mod service_manager;
 mod services;
 mod settings_files;
 mod settings_source;

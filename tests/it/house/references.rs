@@ -8,7 +8,7 @@ use std::{
 use super::{root, without_comment};
 
 /// Directories whose paths are written from the root.
-const DIRECTORIES: [&str; 7] = ["src", "tests", "benches", "settings", "k8s", ".ci", ".github"];
+const DIRECTORIES: [&str; 8] = ["src", "tests", "benches", "settings", "k8s", "packages", ".ci", ".github"];
 
 /// Every file of the repository, by path from the root.
 fn files() -> Vec<PathBuf> {

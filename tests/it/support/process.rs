@@ -46,6 +46,7 @@ pub fn binary(arguments: &[&str]) -> Command {
     for name in PROXY_VARIABLES {
         command.env_remove(name);
     }
+    command.env_remove("NOTIFY_SOCKET");
     command.env("APIGW_INVOKER__ADMIN__ADDRESS", "127.0.0.1:0");
     command
 }
