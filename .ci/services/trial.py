@@ -87,7 +87,7 @@ class Sidecar:
             )
 
     def _start(self, settings: Path) -> None:
-        key, certificate = WORK / "key.pem", WORK / "certificate.pem"
+        key, certificate = WORK / f"{settings.name}.key", WORK / f"{settings.name}.crt"
         request = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost"
         names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate]
         subprocess.run([*request.split(), *names], check=True, capture_output=True)
@@ -261,9 +261,16 @@ async def mcp_client(url: str) -> tuple:
         return tools, result.content[0].text
 
 
+def status_of(request: urllib.request.Request) -> int:
+    try:
+        return urllib.request.urlopen(request, timeout=60).status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
 def mcp_server() -> tuple[str, int]:
     """Starts an MCP server on loopback."""
-    server = MCPServer("tools")
+    server = MCPServer("tools", log_level="ERROR")
 
     @server.tool()
     async def slow() -> str:
@@ -318,8 +325,8 @@ def main() -> None:
         compare("refused signatures", verifier.refused, [])
         sidecar.call("es-default", "GET", "/", {"x-trial": "signature"}).read()
         forged = dict(verifier.seen[-1]["headers"], **{"x-amz-date": "20200101T000000Z"})
-        urllib.request.urlopen(urllib.request.Request(f"http://{verifier.address}/", headers=forged)).read()
-        compare("a forged date is refused", len(verifier.refused), 1)
+        request = urllib.request.Request(f"http://{verifier.address}/", headers=forged)
+        compare("a forged date is refused", status_of(request), 403)
     finally:
         for running in (sidecar, of_examples):
             running.process.terminate()

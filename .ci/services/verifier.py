@@ -1,4 +1,7 @@
-"""An upstream that verifies each request's signature with botocore, and passes requests to S3 on to moto."""
+"""An upstream that verifies each request's signature with botocore, and answers 403 if it is wrong.
+
+Requests to S3 are passed on to moto.
+"""
 
 import hashlib
 import http.client
@@ -95,9 +98,7 @@ class Handler(BaseHTTPRequestHandler):
         is_word = payload and (payload.startswith("STREAMING-") or payload == "UNSIGNED-PAYLOAD")
         if payload and not is_word and payload != digest:
             problems.append("x-amz-content-sha256 of another body")
-        if problems:
-            self.server.refused.append(f"{service} {self.command} {self.path}: {'; '.join(problems)}")
-        return {"service": service, "payload": payload}
+        return {"service": service, "payload": payload, "problems": problems}
 
     def respond(self, status: int, headers: list, body: bytes) -> None:
         self.send_response_only(status)
@@ -124,7 +125,10 @@ class Handler(BaseHTTPRequestHandler):
         seen = self.verify(digest.hexdigest())
         seen |= {"method": self.command, "path": self.path, "size": size, "headers": dict(self.headers)}
         self.server.seen.append(seen)
-        if is_large:
+        if seen["problems"]:
+            self.server.refused.append(f"{seen['service']} {self.command} {self.path}: {seen['problems']}")
+            self.respond(403, [], b"")
+        elif is_large:
             self.answer_large()
         elif seen["service"] == "s3" and "x-trial" not in self.headers:
             self.pass_on(bytes(whole))
