@@ -47,7 +47,7 @@ def compare(name: str, result: object, expected: object) -> None:
         print(f"ok       {name}", flush=True)
     else:
         differences += 1
-        print(f"DIFFERS  {name}: {result!r} instead of {expected!r}", flush=True)
+        print(f"DIFFERS  {name}: {result!r:.500} instead of {expected!r:.500}", flush=True)
 
 
 def example_routes(directory: Path, upstream: str) -> None:
@@ -185,7 +185,11 @@ def objects(name: str, s3) -> None:
     compare(f"{name}: parts", s3.head_object(Bucket=bucket, Key="parts")["ContentLength"], (5 << 20) + 1000)
     s3.copy_object(Bucket=bucket, Key="copy", CopySource={"Bucket": bucket, "Key": key})
     compare(f"{name}: copy", s3.head_object(Bucket=bucket, Key="copy")["ContentLength"], len(body))
-    for gone in (key, "parts", "copy"):
+    s3.upload_fileobj(Zeros(20 << 20), bucket, "transfer")
+    body = io.BytesIO()
+    s3.download_fileobj(bucket, "transfer", body)
+    compare(f"{name}: transfer in parts at once", body.getvalue(), bytes(20 << 20))
+    for gone in (key, "parts", "copy", "transfer"):
         s3.delete_object(Bucket=bucket, Key=gone)
     left = s3.list_objects_v2(Bucket=bucket).get("KeyCount")
     compare(f"{name}: delete", left, 0)
