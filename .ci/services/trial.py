@@ -35,7 +35,8 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "k8s/examples/services/settings
 SERVICES = [
     ("s3", "unsigned"), ("s3", "signed"), ("s3-outposts", "signed"), ("s3-object-lambda", "unsigned"),
     ("aoss", None), ("glacier", None), ("vpc-lattice-svcs", None), ("execute-api", None), ("lambda", None),
-    ("es", None), ("es", "unsigned"), ("aps", None), ("appsync", None), ("bedrock", None), ("bedrock-agentcore", None),
+    ("es", None), ("es", "unsigned"), ("aps", None), ("appsync", None), ("bedrock", None), ("bedrock-mantle", None),
+    ("bedrock-agentcore", None),
 ]
 MAX_RESIDENT = 40 << 10
 differences = 0
@@ -243,11 +244,13 @@ def examples(sidecar: Sidecar, verifier: Verifier) -> None:
     request = urllib.request.Request(f"{url}/prometheus/api/v1/remote_write", data=body, headers=headers)
     answer = json.load(urllib.request.urlopen(request, timeout=60))
     compare("example prometheus", answer, {"size": len(write), "encoding": "snappy"})
-    chat = OpenAI(base_url=f"{url}/v1", api_key="unused").chat.completions
+    models = OpenAI(base_url=f"{url}/v1", api_key="unused")
+    chat = models.chat.completions
     question = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
     compare("example bedrock", chat.create(**question).choices[0].message.content, "Hello")
     pieces = [chunk.choices[0].delta.content for chunk in chat.create(**question, stream=True)]
     compare("example bedrock, streamed", pieces, ["Hel", "lo"])
+    compare("example bedrock, responses", models.responses.create(model="m", input="Hi").output_text, "Hello")
     compare("example mcp-gateway", asyncio.run(mcp_client(f"{url}/mcp")), (["slow"], "done"))
     compare("example mcp-gateway: end of the session", verifier.seen[-1]["method"], "DELETE")
     s3 = client(url, None)

@@ -136,6 +136,8 @@ class Handler(BaseHTTPRequestHandler):
             self.stream_on(bytes(whole))
         elif self.path == "/openai/v1/chat/completions":
             self.answer_chat(json.loads(whole))
+        elif self.path == "/openai/v1/responses":
+            self.answer_responses(json.loads(whole))
         elif self.path.endswith("/api/v1/remote_write"):
             self.answer_remote_write(bytes(whole))
         else:
@@ -194,6 +196,13 @@ class Handler(BaseHTTPRequestHandler):
             time.sleep(SILENCE)
         self.send_piece(b"data: [DONE]\n\n")
         self.send_piece(b"")
+
+    def answer_responses(self, request: dict) -> None:
+        """Answers as OpenAI's Responses."""
+        text = {"type": "output_text", "text": "Hello", "annotations": []}
+        message = {"type": "message", "id": "1", "role": "assistant", "status": "completed", "content": [text]}
+        body = {"id": "1", "object": "response", "created_at": 1, "model": request["model"], "output": [message]}
+        self.respond(200, [("content-type", "application/json")], json.dumps(body).encode())
 
     def answer_remote_write(self, body: bytes) -> None:
         """The size of a WriteRequest, which must be a snappy block."""
