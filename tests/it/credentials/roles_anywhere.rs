@@ -236,7 +236,9 @@ fn files_that_cannot_be_exchanged_at_run_time_are_503_until_they_are_whole() {
     for (name, ..) in &faults {
         assert_eq!(sidecar.get(&format!("/{name}")).status, 200, "{name}: {}", sidecar.process.errors());
     }
-    faults.iter().for_each(|fault| cloud.break_files(fault));
+    for fault in &faults {
+        cloud.break_files(fault);
+    }
     for (name, _, _, problem) in &faults {
         eventually("the keys have expired", || unavailable(&sidecar.get(&format!("/{name}"))));
         let (setting, problem) = problem.split_once(": ").unwrap();
@@ -248,7 +250,9 @@ fn files_that_cannot_be_exchanged_at_run_time_are_503_until_they_are_whole() {
         }
         cloud.write(name, &whole, EC_SEC1);
     }
-    faults.iter().for_each(|(name, ..)| sidecar.recovers(&format!("/{name}")));
+    for (name, ..) in &faults {
+        sidecar.recovers(&format!("/{name}"));
+    }
     sidecar.end(&cloud);
 }
 
