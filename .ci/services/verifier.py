@@ -1,4 +1,7 @@
-"""An upstream that verifies each request's signature with botocore, and passes requests to S3 on to moto."""
+"""An upstream that verifies each request's signature with botocore, and answers 403 if it is wrong.
+
+Requests to S3 are passed on to moto.
+"""
 
 import hashlib
 import http.client
@@ -95,9 +98,7 @@ class Handler(BaseHTTPRequestHandler):
         is_word = payload and (payload.startswith("STREAMING-") or payload == "UNSIGNED-PAYLOAD")
         if payload and not is_word and payload != digest:
             problems.append("x-amz-content-sha256 of another body")
-        if problems:
-            self.server.refused.append(f"{service} {self.command} {self.path}: {'; '.join(problems)}")
-        return {"service": service, "payload": payload}
+        return {"service": service, "payload": payload, "problems": problems}
 
     def respond(self, status: int, headers: list, body: bytes) -> None:
         self.send_response_only(status)
@@ -124,7 +125,10 @@ class Handler(BaseHTTPRequestHandler):
         seen = self.verify(digest.hexdigest())
         seen |= {"method": self.command, "path": self.path, "size": size, "headers": dict(self.headers)}
         self.server.seen.append(seen)
-        if is_large:
+        if seen["problems"]:
+            self.server.refused.append(f"{seen['service']} {self.command} {self.path}: {seen['problems']}")
+            self.respond(403, [], b"")
+        elif is_large:
             self.answer_large()
         elif seen["service"] == "s3" and "x-trial" not in self.headers:
             self.pass_on(bytes(whole))
@@ -132,6 +136,8 @@ class Handler(BaseHTTPRequestHandler):
             self.stream_on(bytes(whole))
         elif self.path == "/openai/v1/chat/completions":
             self.answer_chat(json.loads(whole))
+        elif self.path == "/openai/v1/responses":
+            self.answer_responses(json.loads(whole))
         elif self.path.endswith("/api/v1/remote_write"):
             self.answer_remote_write(bytes(whole))
         else:
@@ -190,6 +196,13 @@ class Handler(BaseHTTPRequestHandler):
             time.sleep(SILENCE)
         self.send_piece(b"data: [DONE]\n\n")
         self.send_piece(b"")
+
+    def answer_responses(self, request: dict) -> None:
+        """Answers as OpenAI's Responses."""
+        text = {"type": "output_text", "text": "Hello", "annotations": []}
+        message = {"type": "message", "id": "1", "role": "assistant", "status": "completed", "content": [text]}
+        body = {"id": "1", "object": "response", "created_at": 1, "model": request["model"], "output": [message]}
+        self.respond(200, [("content-type", "application/json")], json.dumps(body).encode())
 
     def answer_remote_write(self, body: bytes) -> None:
         """The size of a WriteRequest, which must be a snappy block."""

@@ -94,6 +94,11 @@ impl RequestBody {
             Self::Stream(stream) => stream.length,
         }
     }
+
+    /// The progress of a streamed body.
+    pub fn progress(&self) -> Option<Rc<StreamProgress>> {
+        if let Self::Stream(stream) = self { Some(Rc::clone(&stream.progress)) } else { None }
+    }
 }
 
 /// How much of the body must be read before the request is sent.

@@ -6,7 +6,7 @@
 
 mod debug_line;
 
-use std::{pin::pin, rc::Rc, sync::Arc, time::Instant};
+use std::{pin::pin, sync::Arc, time::Instant};
 
 use aws_credential_types::Credentials;
 use tokio::time::sleep;
@@ -23,7 +23,6 @@ use crate::{
     message::{
         error::{ErrorKind, ProxyError},
         header_map_pool as header_maps,
-        inbound::RequestBody,
         outbound::{OutboundRequest, Signature},
         request_body::StreamProgress,
     },
@@ -175,10 +174,7 @@ impl UpstreamCall<'_> {
         };
         let length = outbound.body.length();
         record.on_sent(length.unwrap_or_default());
-        let progress = match &outbound.body {
-            RequestBody::Stream(stream) => Some(Rc::clone(&stream.progress)),
-            RequestBody::Empty | RequestBody::Whole(_) => None,
-        };
+        let progress = outbound.body.progress();
         let target = self.route.backend.target();
         let endpoint = &target.endpoint;
         let mut attempt = SendRecord { heads: record.head_observer(), ..SendRecord::default() };

@@ -52,6 +52,8 @@ const ROWS: &[Row] = &[
     (&["vpc-lattice"], "vpc-lattice", "an endpoint of VPC Lattice", Behind),
     (&["bedrock", "bedrock-runtime", "bedrock-agent", "bedrock-agent-runtime", "bedrock-data-automation",
         "bedrock-data-automation-runtime"], "bedrock", "an endpoint of Bedrock", Behind),
+    // as OpenAI's and Anthropic's clients sign
+    (&["bedrock-mantle"], "bedrock-mantle", "an endpoint of Bedrock Mantle", Behind),
     (&["bedrock-agentcore", "bedrock-agentcore-control"], "bedrock-agentcore",
         "an endpoint of Bedrock AgentCore", Behind),
     (&["sagemaker"], "sagemaker", "an endpoint of SageMaker", Behind),
@@ -168,6 +170,7 @@ mod tests {
             ("abc.appsync-api.us-west-2.amazonaws.com", "appsync", "us-west-2"),
             ("svc-0.7d67968.vpc-lattice-svcs.us-east-2.on.aws", "vpc-lattice-svcs", "us-east-2"),
             ("bedrock-runtime.us-east-1.amazonaws.com", "bedrock", "us-east-1"),
+            ("bedrock-mantle.us-east-1.api.aws", "bedrock-mantle", "us-east-1"),
             ("bedrock-runtime-fips.us-east-1.amazonaws.com", "bedrock", "us-east-1"),
             ("gw-1.gateway.bedrock-agentcore.us-east-1.amazonaws.com", "bedrock-agentcore", "us-east-1"),
             ("runtime.sagemaker.us-east-1.amazonaws.com", "sagemaker", "us-east-1"),

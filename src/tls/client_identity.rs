@@ -16,7 +16,10 @@ use rustls::{
     crypto::ring,
     sign::{CertifiedKey, SingleCertAndKey},
 };
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use rustls_pki_types::{
+    CertificateDer, PrivateKeyDer,
+    pem::{self, PemObject},
+};
 use zeroize::Zeroizing;
 
 use super::Validity;
@@ -89,14 +92,15 @@ fn unsupported(key: &PrivateKeyDer<'_>) -> &'static str {
 }
 
 /// The text of a PEM file, or the text itself.
-fn pem(file_or_text: &str) -> io::Result<Zeroizing<String>> {
+fn pem_text(file_or_text: &str) -> io::Result<Zeroizing<String>> {
     let is_text = file_or_text.contains("-----BEGIN ");
     let text = if is_text { file_or_text.to_owned() } else { regular_file::read(Path::new(file_or_text))? };
     Ok(Zeroizing::new(text))
 }
 
 pub(super) fn chain(certificate: &str) -> io::Result<Vec<CertificateDer<'static>>> {
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem(certificate)?.as_bytes()).collect();
+    let chain: Result<Vec<_>, _> =
+        CertificateDer::pem_slice_iter(pem_text(certificate)?.as_bytes()).collect();
     let chain = chain.map_err(|_| io::Error::other("invalid PEM"))?;
     if chain.is_empty() {
         return Err(io::Error::other("the file has no certificate"));
@@ -105,13 +109,13 @@ pub(super) fn chain(certificate: &str) -> io::Result<Vec<CertificateDer<'static>
 }
 
 pub(super) fn private_key(key: &str) -> io::Result<PrivateKeyDer<'static>> {
-    let text = pem(key)?;
-    PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|_| {
-        let is_encrypted = text.contains("ENCRYPTED");
-        io::Error::other(if is_encrypted {
-            "an encrypted key, for which there is no password"
-        } else {
-            "the file has no private key"
+    let text = pem_text(key)?;
+    PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|error| {
+        io::Error::other(match error {
+            _ if text.contains("ENCRYPTED") => "an encrypted key, for which there is no password",
+            pem::Error::NoItemsFound => "the file has no private key",
+            // quotes the file
+            _ => "invalid PEM",
         })
     })
 }
@@ -182,6 +186,8 @@ mod tests {
         assert_eq!(problem(none, &key), of_certificate("the first certificate cannot be parsed"));
         let broken = "-----BEGIN CERTIFICATE-----\n*\n-----END CERTIFICATE-----\n";
         assert_eq!(problem(broken, &key), of_certificate("invalid PEM"));
+        let half = &key[..key.len() / 2];
+        assert_eq!(problem(&certificate, half), of_key("invalid PEM"));
         let strange = "-----BEGIN PRIVATE KEY-----\naGVsbG8=\n-----END PRIVATE KEY-----\n";
         assert_eq!(problem(&certificate, strange), of_key("an unknown kind of key"));
         let locked = "-----BEGIN ENCRYPTED PRIVATE KEY-----\naGVsbG8=\n-----END ENCRYPTED PRIVATE KEY-----\n";

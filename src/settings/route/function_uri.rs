@@ -69,7 +69,7 @@ impl FunctionUri {
 
     /// Parses a URL whose host may be `{host}`, which the client names.
     pub(in crate::settings) fn parse_with_named_host(text: &str) -> Option<Self> {
-        let Some((scheme, rest)) = text.split_once("://") else { return None };
+        let (scheme, rest) = text.split_once("://")?;
         let Some(rest) = rest.strip_prefix(BY_HOST) else { return Self::parse(text) };
         if !rest.is_empty() && !rest.starts_with(['/', '?']) {
             return None;

@@ -163,6 +163,125 @@ fn an_expired_certificate_at_run_time_is_503_with_the_cause_in_the_log() {
     sidecar.end(&cloud);
 }
 
+/// Files that cannot be exchanged: its name, certificate and key (`None`: a directory takes the place of the
+/// file), and the start of the problem behind `certificate` or `key`.
+type Fault<'a> = (&'a str, Option<String>, Option<String>, &'a str);
+
+/// `whole` and its key, half written or not its own.
+fn faults(authority: &Authority, whole: &str) -> Vec<Fault<'static>> {
+    let (half, half_key) = (&whole[..whole.len() / 2], &EC_SEC1[..EC_SEC1.len() / 2]);
+    let future = authority.issue("pod", |params| params.not_before = date_time_ymd(4000, 1, 1));
+    let expired = authority.issue("pod", |params| params.not_after = date_time_ymd(2020, 1, 1));
+    let (some, key) = (|text: &str| Some(text.to_owned()), Some(EC_SEC1.to_owned()));
+    vec![
+        ("half", some(half), key.clone(), "certificate: invalid PEM"),
+        ("begun", some("-----BEGIN CERT"), key.clone(), "certificate: invalid PEM"),
+        ("empty", some(""), key.clone(), "certificate: the file has no certificate"),
+        ("half-chain", some(&format!("{whole}{half}")), key.clone(), "certificate: invalid PEM"),
+        ("half-key", some(whole), some(half_key), "key: invalid PEM"),
+        ("foreign", some(whole), some(RSA_PKCS1), "key: it is not the key of the first certificate"),
+        ("directory", None, key, "certificate: not a regular file"),
+        ("key-directory", some(whole), None, "key: not a regular file"),
+        ("expired", some(expired.certificate()), some(&expired.key()), "certificate: expired on 2020-01-01"),
+        ("future", some(future.certificate()), some(&future.key()), "certificate: is not valid before 4000"),
+    ]
+}
+
+impl Cloud {
+    fn break_files(&self, (name, certificate, key, _): &Fault<'_>) {
+        for (suffix, text) in [("crt", certificate), ("key", key)] {
+            let file = self.files.path().join(format!("{name}.{suffix}"));
+            match text {
+                Some(text) => fs::write(file, text).unwrap(),
+                None => {
+                    let _ = fs::remove_file(&file);
+                    fs::create_dir(file).unwrap();
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn files_that_cannot_be_exchanged_are_mistakes_with_their_cure() {
+    let authority = Authority::new("anchor");
+    let cloud = cloud(&authority, Duration::from_hours(1));
+    let whole = certificate(&authority, EC_PKCS8, &PKCS_ECDSA_P256_SHA256);
+    for fault in faults(&authority, &whole) {
+        cloud.break_files(&fault);
+        let (name, _, _, problem) = fault;
+        let (setting, problem) = problem.split_once(": ").unwrap();
+        let key = format!("roles_anywhere.{setting}");
+        assert_mistake(&table(cloud.files.path(), name), "", &key, problem);
+        let cure = if setting == "key" { "a PEM file with the key" } else { "a PEM file with a valid" };
+        assert_mistake(&table(cloud.files.path(), name), "", &key, &format!("; expected {cure}"));
+    }
+}
+
+#[test]
+fn files_that_cannot_be_exchanged_at_run_time_are_503_until_they_are_whole() {
+    let authority = Authority::new("anchor");
+    let cloud = cloud(&authority, Duration::from_secs(4));
+    let whole = certificate(&authority, EC_PKCS8, &PKCS_ECDSA_P256_SHA256);
+    let faults = faults(&authority, &whole);
+    let uri = cloud.url("/iam/hello");
+    let routes: Vec<_> = faults
+        .iter()
+        .map(|(name, ..)| {
+            cloud.write(name, &whole, EC_SEC1);
+            (*name, gateway(&format!("/{name}"), &uri, &cloud.roles_anywhere(name)))
+        })
+        .collect();
+    let sidecar = Sidecar::start(&routes, &cloud.endpoints());
+    for (name, ..) in &faults {
+        assert_eq!(sidecar.get(&format!("/{name}")).status, 200, "{name}: {}", sidecar.process.errors());
+    }
+    for fault in &faults {
+        cloud.break_files(fault);
+    }
+    for (name, _, _, problem) in &faults {
+        eventually("the keys have expired", || unavailable(&sidecar.get(&format!("/{name}"))));
+        let (setting, problem) = problem.split_once(": ").unwrap();
+        sidecar.process.says(&format!("{setting} of roles_anywhere: {problem}"));
+    }
+    for (name, ..) in &faults {
+        for suffix in ["crt", "key"] {
+            let _ = fs::remove_dir(cloud.files.path().join(format!("{name}.{suffix}")));
+        }
+        cloud.write(name, &whole, EC_SEC1);
+    }
+    for (name, ..) in &faults {
+        sidecar.recovers(&format!("/{name}"));
+    }
+    sidecar.end(&cloud);
+}
+
+#[test]
+fn a_half_written_renewal_keeps_the_keys_until_it_is_whole() {
+    let authority = Authority::new("anchor");
+    let cloud = cloud(&authority, Duration::from_hours(1));
+    let first = certificate(&authority, EC_PKCS8, &PKCS_ECDSA_P256_SHA256);
+    cloud.write("tls", &first, EC_PKCS8);
+    let iam = cloud.roles_anywhere("tls");
+    let sidecar = Sidecar::with_route(&cloud.url("/iam/hello"), &iam, &cloud.endpoints());
+    assert_eq!(sidecar.get("/r").status, 200, "{}", sidecar.process.errors());
+    let renewed = authority.client("pod");
+    let half = &renewed.certificate()[..renewed.certificate().len() / 2];
+    cloud.write("tls", half, EC_PKCS8);
+    sidecar.process.says("certificate of roles_anywhere: invalid PEM");
+    assert_eq!(sidecar.get("/r").status, 200);
+    // the certificate first, then its key
+    cloud.write("tls", renewed.certificate(), EC_PKCS8);
+    sidecar.process.says("key of roles_anywhere: it is not the key of the first certificate");
+    assert_eq!(sidecar.get("/r").status, 200);
+    cloud.write("tls", renewed.certificate(), &renewed.key());
+    eventually("the renewed certificate is exchanged", || {
+        assert_eq!(sidecar.get("/r").status, 200);
+        sidecar.sets_of_keys() == 2
+    });
+    sidecar.end(&cloud);
+}
+
 /// The mistakes of a route with this section of credentials.
 #[track_caller]
 fn mistakes(section: &str) -> String {

@@ -138,17 +138,22 @@ fn iam(key: &str) -> Option<Value> {
     })
 }
 
-/// The smallest valid document around a key.
-fn base(file: File, path: &[String]) -> Value {
-    let path: Vec<&str> = path.iter().map(String::as_str).collect();
-    let mut base = match (file, path[0]) {
+/// The smallest valid document with a section.
+fn smallest(file: File, section: &str) -> Value {
+    match (file, section) {
         (File::Default, _) => json!({}),
         (_, "lambda" | "strip_path") => {
             json!({ "uri": "/a", "lambda": { "function_name": "f", "aws_region": "us-east-1" } })
         }
         (_, "uris") => json!({ "api_gateway": { "function_uri": "https://a.example/" } }),
         _ => json!({ "uri": "/a", "api_gateway": { "function_uri": "https://a.example/" } }),
-    };
+    }
+}
+
+/// The smallest valid document around a key.
+fn base(file: File, path: &[String]) -> Value {
+    let path: Vec<&str> = path.iter().map(String::as_str).collect();
+    let mut base = smallest(file, path[0]);
     match path[..] {
         ["listen", "proxy_protocol"] => base["listen"] = json!({ "trusted_ips": ["10.0.0.0/8"] }),
         ["tracing", "otlp", _] => base["tracing"] = json!({ "otlp": { "endpoint": "http://c:4318" } }),
