@@ -107,6 +107,18 @@ impl Mistakes {
         }
     }
 
+    /// Replaces all mistakes of a file by one.
+    pub fn replace(&mut self, mistake: Mistake) {
+        self.found.retain(|found| found.place.source != mistake.place.source);
+        self.push(mistake);
+    }
+
+    /// Replaces all mistakes by one.
+    pub fn replace_all(&mut self, mistake: Mistake) {
+        self.found.clear();
+        self.push(mistake);
+    }
+
     /// Adds a warning, which keeps nothing from being taken.
     pub fn warn(&mut self, warning: Mistake) {
         self.warnings.push(warning);

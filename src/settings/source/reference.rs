@@ -65,6 +65,11 @@ pub fn has_reference(text: &str) -> bool {
     ["$env://", "$file://", "{vault://"].iter().any(|start| text.contains(start))
 }
 
+/// True for a reference that can be read, false for one of an unknown form; `None` for an ordinary text.
+pub fn is_supported(text: &str) -> Option<bool> {
+    target(text).map(|target| target.is_ok())
+}
+
 /// True for a reference to a variable that is not set, or to a file that cannot be read.
 #[cfg(feature = "dev")]
 pub fn is_dangling(text: &str, environment: &Environment) -> bool {
