@@ -2,6 +2,7 @@
 
 mod check;
 mod explanation;
+mod import;
 mod routes;
 
 #[cfg(feature = "dev")]
@@ -50,6 +51,8 @@ enum Command {
     Routes(RoutesOptions),
     /// Explain a request without sending it: which route matches and why, what goes out, and what is signed.
     Explain(Box<ExplainOptions>),
+    /// Write routes from the configuration of APISIX, Kong, aws-sigv4-proxy or Envoy, and print a report.
+    Import(import::ImportArgs),
     /// Print the JSON Schema of the settings files, for editors.
     Schema(SchemaOptions),
     /// Run the sidecar with a local stand-in for AWS that verifies keys and signatures.
@@ -142,6 +145,7 @@ pub fn main() -> ExitCode {
         Command::Check(options) => check::run(&options),
         Command::Routes(options) => routes(&options),
         Command::Explain(options) => explain(&options),
+        Command::Import(args) => import::run(args),
         Command::Schema(options) => Ok(print_result(&format!("{:#}", schema::of(options.file)))),
         #[cfg(feature = "dev")]
         Command::Dev(options) => dev::run(&options),
