@@ -105,7 +105,13 @@ fn is_kong(document: &ForeignNode) -> bool {
     document.get("_format_version").is_some()
         || document.get("apis").is_some_and(ForeignNode::is_list)
         || has_entities
+        || is_empty_list(document, "data")
         || is_kong_entity("data", document)
+}
+
+/// True for the dump of a list without entities.
+fn is_empty_list(document: &ForeignNode, key: &str) -> bool {
+    document.get(key).is_some_and(|list| list.is_list() && list.items().is_empty())
 }
 
 /// True for an item of a list that Kong has and APISIX has not in this form.
@@ -151,6 +157,7 @@ fn is_apisix(document: &ForeignNode) -> bool {
             service.get("routes").is_some_and(|routes| routes.items().iter().any(is_apisix_entity))
         })
         || is_stored
+        || is_empty_list(document, "list")
         || document.get("node").is_some_and(|node| node.get("value").is_some() || node.get("nodes").is_some())
         || is_apisix_entity(document)
 }
@@ -186,6 +193,8 @@ mod tests {
             ),
             (r#"{"uri": "/a", "plugins": {"aws-lambda": {},},}"#, Some(Peer::Apisix)),
             (r#"{"key": "/apisix/routes/1", "value": {"uri": "/a"}}"#, Some(Peer::Apisix)),
+            (r#"{"data": [], "next": null}"#, Some(Peer::Kong)),
+            (r#"{"total": 0, "list": []}"#, Some(Peer::Apisix)),
             ("static_resources: { listeners: [] }\n", Some(Peer::Envoy)),
             (
                 "apiVersion: v1\nkind: Pod\nspec: { containers: [{ image: x/aws-sigv4-proxy:1 }] }\n",
