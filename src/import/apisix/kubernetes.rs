@@ -70,8 +70,8 @@ fn plugins(list: Option<&ForeignNode>) -> ForeignNode {
 
 /// The matches of a rule of the Gateway API, each as a route.
 fn of_gateway_rule(rule: &ForeignNode, name: &str, hosts: Option<&ForeignNode>) -> Vec<ForeignNode> {
-    let filters = rule.get("filters").map_or(&[][..], ForeignNode::items).iter();
-    let config = filters.filter_map(|filter| filter.at(&["extensionRef", "name"])).next();
+    let mut filters = rule.get("filters").map_or(&[][..], ForeignNode::items).iter();
+    let config = filters.find_map(|filter| filter.at(&["extensionRef", "name"]));
     let matches = rule.get("matches").map_or(&[][..], ForeignNode::items);
     let whole = [ForeignNode::table(Vec::new())];
     let matches = if matches.is_empty() { &whole[..] } else { matches };
