@@ -3,6 +3,7 @@
 mod check;
 mod explanation;
 mod health;
+mod import;
 mod routes;
 mod settings_place;
 
@@ -53,6 +54,8 @@ enum Command {
     Routes(RoutesOptions),
     /// Explain a request without sending it: which route matches and why, what goes out, and what is signed.
     Explain(Box<ExplainOptions>),
+    /// Write routes from the configuration of APISIX, Kong, aws-sigv4-proxy or Envoy, and print a report.
+    Import(import::ImportArgs),
     /// Print the JSON Schema of the settings files, for editors.
     Schema(SchemaOptions),
     /// Run the sidecar with a local stand-in for AWS that verifies keys and signatures.
@@ -144,6 +147,7 @@ pub fn main() -> ExitCode {
         Command::Health(options) => Ok(health::run(&options)),
         Command::Routes(options) => routes(&options),
         Command::Explain(options) => explain(&options),
+        Command::Import(args) => import::run(args),
         Command::Schema(options) => Ok(print_result(&format!("{:#}", schema::of(options.file)))),
         #[cfg(feature = "dev")]
         Command::Dev(options) => dev::run(&options),

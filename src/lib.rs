@@ -24,8 +24,8 @@
 //! dev                                           the sidecar beside a stand-in for AWS (feature `dev`)
 //! app                                           from settings to a running process
 //! admin                                         probes, metrics, routes; status page and inspector
-//! explain stand_in                              dry run of a request; a local stand-in for AWS (feature
-//!                                               `dev`)
+//! explain import stand_in                       dry run of a request; routes from other gateways; a local
+//!                                               stand-in for AWS (feature `dev`)
 //! listener                                      sockets and HTTP towards clients
 //! proxy                                         the path of a request
 //! state                                         the current snapshot, its builder and its reload
@@ -55,6 +55,7 @@ mod credentials;
 pub mod dev;
 pub mod diagnosis;
 mod explain;
+pub mod import;
 mod listener;
 mod logging;
 pub mod message;

@@ -68,9 +68,10 @@ pub use route::{
 };
 pub use source::{
     document::Document,
+    foreign,
     hidden::Hidden,
     mistake::{Mistake, Mistakes, Place},
-    reference::without_line_end,
+    reference::{is_supported as is_supported_reference, without_line_end},
     remote_secret::{NamedSecret, SecretId, SecretReference, SecretService, SecretStore},
     shown::REDACTED,
     tree::Environment,

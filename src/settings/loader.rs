@@ -26,6 +26,7 @@ use super::{
     bundle::{BundleLink, BundlePaths},
     source::{
         document::{self, Document},
+        foreign,
         mistake::{Mistake, Mistakes, Place},
         reference::ReferenceSources,
         remote_secret::{SecretReference, SecretStore, SecretValues},
@@ -232,6 +233,7 @@ impl SettingsLoader {
         let mut reading =
             Reading::new(process.as_ref(), sources, self.collects_hidden, changes, &mut mistakes);
         self.process_secrets.clone_from(reading.process_secrets());
+        name_foreign_process(process.as_ref(), &mut mistakes);
         let mut stamps = StampCache::new(now, &secrets);
         let mut is_clash_possible = !self.is_clash_free;
         self.known.begin();
@@ -245,7 +247,9 @@ impl SettingsLoader {
                 Lookup::Unreadable => continue,
             };
             let before = mistakes.count();
-            let Some(route) = reading.route(&file.stem, Some(&document), &mut mistakes) else { continue };
+            let route = reading.route(&file.stem, Some(&document), &mut mistakes);
+            name_foreign_route(&document, before, &mut mistakes);
+            let Some(route) = route else { continue };
             is_clash_possible |= !self.known.has_same_rule(&file.stem, &route.settings);
             if mistakes.count() == before {
                 self.known.keep(&file.stem, fingerprint, route, &mut stamps);
@@ -269,6 +273,24 @@ impl SettingsLoader {
 /// True if the secrets have the same values as before.
 fn are_current(secrets: &[SecretVersion], values: &SecretValues) -> bool {
     secrets.iter().all(|(reference, version)| values.version(reference) == *version)
+}
+
+/// Replaces all mistakes by one if `default.yaml` is a file of another program.
+fn name_foreign_process(process: Option<&Document>, mistakes: &mut Mistakes) {
+    let Some(Document { source, text, .. }) = process else { return };
+    let is_wrong = mistakes.iter().any(|mistake| *mistake.place.source == **source);
+    if let Some(mistake) = is_wrong.then(|| foreign::of_text(source, text)).flatten() {
+        mistakes.replace_all(mistake);
+    }
+}
+
+/// Replaces the mistakes of a route's file by one if it is a file of another program.
+fn name_foreign_route(document: &Document, before: usize, mistakes: &mut Mistakes) {
+    let is_wrong = mistakes.count() > before;
+    let of_text = || foreign::of_text(&document.source, &document.text);
+    if let Some(mistake) = is_wrong.then(of_text).flatten() {
+        mistakes.replace(mistake);
+    }
 }
 
 /// Settings without a route are a mistake or a warning, unless something else is wrong.

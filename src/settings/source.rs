@@ -15,6 +15,7 @@ pub mod section;
 pub mod check;
 pub mod declaration;
 pub mod document;
+pub mod foreign;
 mod foreign_words;
 pub mod hidden;
 pub mod mistake;

@@ -7,6 +7,7 @@ use apigw_invoker::{
     settings::{Document, Scheme, Settings},
 };
 
+mod differences;
 mod links;
 mod settings;
 

@@ -42,6 +42,7 @@ mod house;
 mod http2;
 mod http2_answers;
 mod http2_refusals;
+mod import;
 mod inspector;
 mod lambda;
 mod lambda_stand_in;

@@ -10,7 +10,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::mistake::{Mistake, Mistakes, Place};
+use super::{
+    foreign,
+    mistake::{Mistake, Mistakes, Place},
+};
 use crate::settings::loader::NoRoutes;
 use crate::system::{exhausted::noted, regular_file};
 
@@ -95,7 +98,9 @@ pub(in crate::settings) fn process_document(directory: &Path, mistakes: &mut Mis
 /// True if the path is a directory; otherwise reports a mistake.
 pub(in crate::settings) fn is_directory(directory: &Path, mistakes: &mut Mistakes) -> bool {
     let is_directory = directory.is_dir();
-    if !is_directory {
+    if let Some(mistake) = foreign::of_file(directory).filter(|_| !is_directory) {
+        mistakes.push(mistake);
+    } else if !is_directory {
         let problem = "this settings directory does not exist or cannot be read";
         mistakes.push(
             Mistake::new(Place::file(directory.display().to_string()), "", problem)
@@ -114,10 +119,9 @@ fn refuse_strangers(directory: &Path, mistakes: &mut Mistakes) {
         if looks_like_settings(&name) && ![PROCESS_FILE, LOCAL_FUNCTIONS_FILE, BUNDLE_FILE].contains(&&*name)
         {
             let place = Place::file(path.display().to_string());
-            mistakes.push(
-                Mistake::new(place, "", "not read")
-                    .expected(format!("{PROCESS_FILE}, or a route in {ROUTES_DIRECTORY}/")),
-            );
+            let expected = format!("{PROCESS_FILE}, or a route in {ROUTES_DIRECTORY}/");
+            let not_read = || Mistake::new(place, "", "not read").expected(expected);
+            mistakes.push(foreign::of_file(&path).unwrap_or_else(not_read));
         }
     }
 }

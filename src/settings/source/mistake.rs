@@ -122,6 +122,18 @@ impl Mistakes {
         self.excused.insert((Arc::clone(&place.source), key.to_owned()));
     }
 
+    /// Replaces all mistakes of a file by one.
+    pub fn replace(&mut self, mistake: Mistake) {
+        self.found.retain(|found| found.place.source != mistake.place.source);
+        self.push(mistake);
+    }
+
+    /// Replaces all mistakes by one.
+    pub fn replace_all(&mut self, mistake: Mistake) {
+        self.found.clear();
+        self.push(mistake);
+    }
+
     /// Adds a warning, which keeps nothing from being taken.
     pub fn warn(&mut self, warning: Mistake) {
         self.warnings.push(warning);

@@ -130,6 +130,13 @@ pub fn has_reference(text: &str) -> bool {
     WORDS.iter().any(|start| text.contains(start)) || text.contains(KONG)
 }
 
+/// True for a reference that can be read, false for one of an unknown form; `None` for an ordinary text. The
+/// region of a secret in AWS may come from the environment of the sidecar.
+pub fn is_supported(text: &str) -> Option<bool> {
+    let environment = Environment::from([("AWS_REGION".to_owned(), "us-east-1".to_owned())]);
+    target(text, &environment).map(|target| target.is_ok())
+}
+
 /// True for a reference to a variable that is not set, to a file that cannot be read, or to a secret in AWS,
 /// which `dev` does not fetch.
 #[cfg(feature = "dev")]

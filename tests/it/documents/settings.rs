@@ -14,13 +14,13 @@ const REFERENCE: &str = "settings/README.md";
 const WIDTH: usize = 118;
 
 /// Compares a document with the expected text, or rewrites it.
-fn expect(path: &str, expected: &str) {
+pub fn expect(path: &str, expected: &str) {
     if std::env::var_os("REWRITE").is_some() {
         fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join(path), expected).unwrap();
     }
     assert!(
         read(path) == expected,
-        "{path} is not what the settings' declarations say: REWRITE=1 cargo test --test it documents"
+        "{path} is not what the declarations say: REWRITE=1 cargo test --test it documents"
     );
 }
 

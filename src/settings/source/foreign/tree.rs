@@ -1,0 +1,468 @@
+//! YAML or JSON of another program as a tree, in which each value has its line.
+//!
+//! More is accepted than in settings: several documents, merge keys (`<<`), JSON with a comma too many, keys
+//! that are numbers. Sizes are counted before anything is built, with aliases each time, as in `yaml.rs`: a
+//! few bytes of nested lists overflow the stack of a recursive reader, and a few bytes of nested aliases fill
+//! the memory.
+
+use std::{borrow::Cow, collections::HashMap, rc::Rc};
+
+use yaml_rust2::{
+    Event, ScanError, Yaml, YamlLoader,
+    parser::{MarkedEventReceiver as _, Parser, Tag},
+    scanner::{Marker, TScalarStyle},
+};
+
+/// Levels of lists and tables. An Envoy configuration has about thirty.
+const MAX_LEVELS: usize = 64;
+/// Values and keys, those behind aliases each time. A dump of a thousand routes has fifty thousand.
+const MAX_VALUES: u64 = 500_000;
+/// Bytes of all texts, those behind aliases each time.
+const MAX_TEXT_BYTES: u64 = 32 << 20;
+/// Keys of one table, whose search is linear.
+const MAX_KEYS: usize = 5_000;
+/// The parser's message about a text with more levels of brackets than it counts.
+const PARSER_LEVELS: &str = "recursion limit exceeded";
+
+/// A value and its line. Has no `Debug`: it may hold a secret.
+#[derive(Clone)]
+pub struct ForeignNode {
+    pub value: ForeignValue,
+    /// Counted from 1; 0 in JSON, whose parser has no lines.
+    pub line: usize,
+}
+
+#[derive(Clone)]
+pub enum ForeignValue {
+    Null,
+    Boolean(bool),
+    Integer(i64),
+    Float(f64),
+    Text(String),
+    List(Rc<Vec<ForeignNode>>),
+    /// The entries in the order of the file, each key once.
+    Table(Rc<Vec<(String, ForeignNode)>>),
+}
+
+/// The reason why a text is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForeignError {
+    /// Counted from 1.
+    pub line: usize,
+    /// As one clause.
+    pub problem: String,
+}
+
+impl ForeignError {
+    fn new(mark: Marker, problem: impl Into<String>) -> Self {
+        Self { line: mark.line(), problem: problem.into() }
+    }
+
+    fn levels(line: usize) -> Self {
+        Self { line, problem: format!("nested too deep: more than {MAX_LEVELS} levels of lists and tables") }
+    }
+}
+
+impl From<ScanError> for ForeignError {
+    fn from(error: ScanError) -> Self {
+        if error.info() == PARSER_LEVELS {
+            return Self::levels(error.marker().line());
+        }
+        Self { line: error.marker().line(), problem: format!("not valid YAML: {}", error.info()) }
+    }
+}
+
+impl ForeignNode {
+    /// The value of a key, unless it is null.
+    pub fn get(&self, key: &str) -> Option<&Self> {
+        self.entries()
+            .iter()
+            .find(|(name, _)| name == key)
+            .map(|(_, node)| node)
+            .filter(|node| !node.is_null())
+    }
+
+    /// The value at a path of keys.
+    pub fn at(&self, path: &[&str]) -> Option<&Self> {
+        path.iter().try_fold(self, |node, key| node.get(key))
+    }
+
+    /// The entries of a table; none of another value.
+    pub fn entries(&self) -> &[(String, Self)] {
+        if let ForeignValue::Table(entries) = &self.value { entries } else { &[] }
+    }
+
+    /// The items of a list; none of another value.
+    pub fn items(&self) -> &[Self] {
+        if let ForeignValue::List(items) = &self.value { items } else { &[] }
+    }
+
+    /// The items of a list, or the value alone.
+    pub fn each(&self) -> &[Self] {
+        if let ForeignValue::List(items) = &self.value { items } else { std::slice::from_ref(self) }
+    }
+
+    pub fn text(&self) -> Option<&str> {
+        if let ForeignValue::Text(text) = &self.value { Some(text) } else { None }
+    }
+
+    /// The value as text, also of a number or boolean: unquoted words of YAML may be either.
+    pub fn scalar(&self) -> Option<String> {
+        match &self.value {
+            ForeignValue::Text(text) => Some(text.clone()),
+            ForeignValue::Integer(number) => Some(number.to_string()),
+            ForeignValue::Float(number) => Some(number.to_string()),
+            ForeignValue::Boolean(value) => Some(value.to_string()),
+            _ => None,
+        }
+    }
+
+    /// A boolean, also as a text, as in forms.
+    pub fn boolean(&self) -> Option<bool> {
+        match &self.value {
+            ForeignValue::Boolean(value) => Some(*value),
+            ForeignValue::Text(text) => text.parse().ok(),
+            _ => None,
+        }
+    }
+
+    /// A number, also as a text, as in forms.
+    pub fn number(&self) -> Option<f64> {
+        match &self.value {
+            #[expect(clippy::cast_precision_loss, reason = "milliseconds and ports are far below 2^53")]
+            ForeignValue::Integer(number) => Some(*number as f64),
+            ForeignValue::Float(number) => Some(*number),
+            ForeignValue::Text(text) => text.parse().ok(),
+            _ => None,
+        }
+    }
+
+    pub fn is_null(&self) -> bool {
+        matches!(self.value, ForeignValue::Null)
+    }
+
+    pub fn is_table(&self) -> bool {
+        matches!(self.value, ForeignValue::Table(_))
+    }
+
+    pub fn is_list(&self) -> bool {
+        matches!(self.value, ForeignValue::List(_))
+    }
+
+    /// A table without a line, as the next ones.
+    pub fn table(entries: Vec<(String, Self)>) -> Self {
+        Self { value: ForeignValue::Table(Rc::new(entries)), line: 0 }
+    }
+
+    pub fn list(items: Vec<Self>) -> Self {
+        Self { value: ForeignValue::List(Rc::new(items)), line: 0 }
+    }
+
+    pub fn of_text(text: impl Into<String>) -> Self {
+        Self { value: ForeignValue::Text(text.into()), line: 0 }
+    }
+}
+
+/// Parses the documents of a text.
+///
+/// # Errors
+/// The first reason why the text is refused.
+pub fn parse(text: &str) -> Result<Vec<ForeignNode>, ForeignError> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    if text.trim_start().starts_with(['{', '['])
+        && let Ok(value) = serde_json::from_str::<serde_json::Value>(text)
+    {
+        return Ok(vec![TreeBuilder::default().of_json(value, 0)?]);
+    }
+    // YAML allows no tabs in indentation, and JSON does
+    let is_json = text.trim_start().starts_with(['{', '[']);
+    let text = if is_json { Cow::Owned(with_spaces(text)) } else { Cow::Borrowed(text) };
+    let (mut parser, mut builder) = (Parser::new_from_str(&text), TreeBuilder::default());
+    loop {
+        // `Parser::load` recurses for each level without a limit
+        let (event, mark) = parser.next_token()?;
+        if event == Event::StreamEnd {
+            return Ok(builder.documents);
+        }
+        builder.take(event, mark)?;
+    }
+}
+
+/// The text with blanks in the place of tabs at the beginnings of lines.
+fn with_spaces(text: &str) -> String {
+    let line = |line: &str| {
+        let rest = line.trim_start_matches([' ', '\t']);
+        " ".repeat(line.len() - rest.len()) + rest
+    };
+    text.split('\n').map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// The size of a value with all that is below it.
+#[derive(Debug, Clone, Copy, Default)]
+struct NodeSize {
+    values: u64,
+    bytes: u64,
+}
+
+/// A list or table whose end has not been read.
+struct OpenNode {
+    anchor: usize,
+    line: usize,
+    size_before: NodeSize,
+    items: OpenItems,
+}
+
+enum OpenItems {
+    List(Vec<ForeignNode>),
+    Table {
+        entries: Vec<(String, ForeignNode)>,
+        /// The key whose value comes next, and its line.
+        key: Option<(String, usize)>,
+        /// Tables of merge keys.
+        merged: Vec<ForeignNode>,
+    },
+}
+
+#[derive(Default)]
+struct TreeBuilder {
+    documents: Vec<ForeignNode>,
+    open: Vec<OpenNode>,
+    anchors: HashMap<usize, (ForeignValue, NodeSize)>,
+    size: NodeSize,
+}
+
+impl TreeBuilder {
+    fn take(&mut self, event: Event, mark: Marker) -> Result<(), ForeignError> {
+        match event {
+            Event::Scalar(text, ..) if self.expects_key() => self.key(text, mark)?,
+            Event::Scalar(text, style, anchor, tag) => {
+                let size_before = self.size;
+                self.count(NodeSize { values: 1, bytes: text.len() as u64 }, mark.line())?;
+                self.close(scalar(text, style, tag, mark), anchor, mark.line(), size_before);
+            }
+            Event::Alias(_) if self.expects_key() => {
+                return Err(ForeignError::new(mark, "an alias as a key"));
+            }
+            Event::Alias(anchor) => {
+                let Some((value, size)) = self.anchors.get(&anchor).cloned() else {
+                    return Err(ForeignError::new(mark, "a recursive alias: it is inside its own anchor"));
+                };
+                let size_before = self.size;
+                self.count(size, mark.line())?;
+                self.close(value, 0, mark.line(), size_before);
+            }
+            Event::SequenceStart(anchor, _) => self.open(anchor, OpenItems::List(Vec::new()), mark)?,
+            Event::MappingStart(anchor, _) => {
+                let items = OpenItems::Table { entries: Vec::new(), key: None, merged: Vec::new() };
+                self.open(anchor, items, mark)?;
+            }
+            Event::SequenceEnd | Event::MappingEnd => {
+                if let Some(OpenNode { anchor, line, size_before, items }) = self.open.pop() {
+                    let value = match items {
+                        OpenItems::List(items) => ForeignValue::List(Rc::new(items)),
+                        OpenItems::Table { entries, merged, .. } => merge(entries, &merged),
+                    };
+                    self.close(value, anchor, line, size_before);
+                }
+            }
+            Event::DocumentStart => self.anchors.clear(),
+            Event::DocumentEnd | Event::StreamStart | Event::StreamEnd | Event::Nothing => {}
+        }
+        Ok(())
+    }
+
+    fn expects_key(&self) -> bool {
+        matches!(self.open.last(), Some(OpenNode { items: OpenItems::Table { key: None, .. }, .. }))
+    }
+
+    fn key(&mut self, text: String, mark: Marker) -> Result<(), ForeignError> {
+        self.count(NodeSize { values: 1, bytes: text.len() as u64 }, mark.line())?;
+        if let Some(OpenNode { items: OpenItems::Table { key, entries, .. }, .. }) = self.open.last_mut() {
+            if entries.len() == MAX_KEYS {
+                return Err(ForeignError::new(mark, format!("more than {MAX_KEYS} keys in a table")));
+            }
+            *key = Some((text, mark.line()));
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, anchor: usize, items: OpenItems, mark: Marker) -> Result<(), ForeignError> {
+        if self.expects_key() {
+            let problem = "a list or table as a key; is this a template that was not rendered?";
+            return Err(ForeignError::new(mark, problem));
+        }
+        if self.open.len() == MAX_LEVELS {
+            return Err(ForeignError::levels(mark.line()));
+        }
+        self.open.push(OpenNode { anchor, line: mark.line(), size_before: self.size, items });
+        self.count(NodeSize { values: 1, bytes: 0 }, mark.line())
+    }
+
+    fn count(&mut self, size: NodeSize, line: usize) -> Result<(), ForeignError> {
+        self.size.values = self.size.values.saturating_add(size.values);
+        self.size.bytes = self.size.bytes.saturating_add(size.bytes);
+        if self.size.values > MAX_VALUES {
+            let problem = format!("more than {MAX_VALUES} keys and values, those behind aliases each time");
+            return Err(ForeignError { line, problem });
+        }
+        if self.size.bytes > MAX_TEXT_BYTES {
+            let problem = format!("more than {MAX_TEXT_BYTES} bytes of text, those behind aliases each time");
+            return Err(ForeignError { line, problem });
+        }
+        Ok(())
+    }
+
+    /// Adds a whole value to the list or table around it. An entry of a table has the line of its key.
+    fn close(&mut self, value: ForeignValue, anchor: usize, line: usize, size_before: NodeSize) {
+        if anchor > 0 {
+            let NodeSize { values, bytes } = self.size;
+            let size = NodeSize { values: values - size_before.values, bytes: bytes - size_before.bytes };
+            self.anchors.insert(anchor, (value.clone(), size));
+        }
+        match self.open.last_mut().map(|open| &mut open.items) {
+            None => self.documents.push(ForeignNode { value, line }),
+            Some(OpenItems::List(items)) => items.push(ForeignNode { value, line }),
+            Some(OpenItems::Table { entries, key, merged }) => {
+                let Some((key, line)) = key.take() else { return };
+                let node = ForeignNode { value, line };
+                match entries.iter_mut().find(|(name, _)| *name == key) {
+                    _ if key == "<<" => merged.push(node),
+                    // the last one wins, as in the parsers of the peers
+                    Some((_, earlier)) => *earlier = node,
+                    None => entries.push((key, node)),
+                }
+            }
+        }
+    }
+
+    fn of_json(&mut self, value: serde_json::Value, level: usize) -> Result<ForeignNode, ForeignError> {
+        if level > MAX_LEVELS {
+            return Err(ForeignError::levels(1));
+        }
+        let bytes = value.as_str().map_or(0, str::len) as u64;
+        self.count(NodeSize { values: 1, bytes }, 1)?;
+        let value = match value {
+            serde_json::Value::Null => ForeignValue::Null,
+            serde_json::Value::Bool(value) => ForeignValue::Boolean(value),
+            serde_json::Value::Number(number) => match number.as_i64() {
+                Some(number) => ForeignValue::Integer(number),
+                None => ForeignValue::Float(number.as_f64().unwrap_or(f64::MAX)),
+            },
+            serde_json::Value::String(text) => ForeignValue::Text(text),
+            serde_json::Value::Array(items) => {
+                let items: Result<Vec<_>, _> =
+                    items.into_iter().map(|item| self.of_json(item, level + 1)).collect();
+                ForeignValue::List(Rc::new(items?))
+            }
+            serde_json::Value::Object(entries) => {
+                let mut table = Vec::with_capacity(entries.len());
+                for (key, value) in entries {
+                    table.push((key, self.of_json(value, level + 1)?));
+                }
+                ForeignValue::Table(Rc::new(table))
+            }
+        };
+        Ok(ForeignNode { value, line: 0 })
+    }
+}
+
+/// A table with the entries of its merge keys that it does not have itself (YAML's merge type,
+/// <https://yaml.org/type/merge.html>): of several tables the first wins.
+fn merge(mut entries: Vec<(String, ForeignNode)>, merged: &[ForeignNode]) -> ForeignValue {
+    for (key, node) in merged.iter().flat_map(ForeignNode::each).flat_map(ForeignNode::entries) {
+        if entries.iter().all(|(name, _)| name != key) {
+            entries.push((key.clone(), node.clone()));
+        }
+    }
+    ForeignValue::Table(Rc::new(entries))
+}
+
+/// The value of a scalar as the parser's own loader resolves it.
+fn scalar(text: String, style: TScalarStyle, tag: Option<Tag>, mark: Marker) -> ForeignValue {
+    let mut loader = YamlLoader::default();
+    loader.on_event(Event::Scalar(text.clone(), style, 0, tag), mark);
+    loader.on_event(Event::DocumentEnd, mark);
+    match loader.documents() {
+        [Yaml::Boolean(value)] => ForeignValue::Boolean(*value),
+        [Yaml::Integer(value)] => ForeignValue::Integer(*value),
+        [Yaml::Real(number)] => {
+            let number = number.parse::<f64>().ok().filter(|number| number.is_finite());
+            number.map_or(ForeignValue::Text(text), ForeignValue::Float)
+        }
+        [Yaml::String(text)] => ForeignValue::Text(text.clone()),
+        _ => ForeignValue::Null,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    fn one(text: &str) -> ForeignNode {
+        let documents = parse(text).unwrap_or_else(|error| panic!("{error:?}"));
+        assert_eq!(documents.len(), 1, "{text}");
+        documents.into_iter().next().unwrap()
+    }
+
+    #[track_caller]
+    fn refused(text: &str) -> String {
+        let start = Instant::now();
+        let error = parse(text).err().unwrap();
+        assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+        error.problem
+    }
+
+    #[test]
+    fn json_may_have_a_comma_too_many_tabs_and_surrogates() {
+        let text = "{\n\t\"a\": [1, 2,],\n\t\"b\": {\"c\": \"x\\/y\",},\n}";
+        let node = one(text);
+        assert_eq!(node.at(&["a"]).unwrap().items().len(), 2);
+        assert_eq!(node.at(&["b", "c"]).unwrap().text(), Some("x/y"));
+        assert_eq!(one(r#"{"a": "\ud83d\ude00"}"#).get("a").unwrap().text(), Some("😀"));
+    }
+
+    #[test]
+    fn merge_keys_and_anchors_are_followed_and_own_keys_win() {
+        let node =
+            one("a: &a { x: 1, y: 2 }\nb: &b { y: 3, z: 4 }\nc:\n  <<: [*a, *b]\n  x: 9\nd: { <<: *a }\n");
+        let number = |path: &[&str]| node.at(path).and_then(ForeignNode::number);
+        assert_eq!(number(&["c", "x"]), Some(9.0));
+        assert_eq!(number(&["c", "y"]), Some(2.0));
+        assert_eq!(number(&["c", "z"]), Some(4.0));
+        assert_eq!(number(&["d", "y"]), Some(2.0));
+    }
+
+    #[test]
+    fn values_have_the_lines_of_their_keys_and_documents_follow_each_other() {
+        let documents = parse("a:\n  - b: 1\n    c: 2\n---\nd: 3\n").unwrap();
+        assert_eq!(documents.len(), 2);
+        assert_eq!(documents[0].get("a").unwrap().items()[0].get("c").unwrap().line, 3);
+        assert_eq!(documents[1].get("d").unwrap().line, 5);
+    }
+
+    #[test]
+    fn bombs_are_refused_before_they_are_built() {
+        let mut laughs = "a: &a [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+        for (name, below) in ["b", "c", "d", "e", "f", "g"].iter().zip(["a", "b", "c", "d", "e", "f"]) {
+            let items = vec![format!("*{below}"); 10].join(", ");
+            laughs.extend([name, ": &", name, " [", &items, "]\n"]);
+        }
+        assert!(refused(&laughs).contains("keys and values"));
+        let text = format!("a: &a {}\nb: [{}]\n", "x".repeat(1 << 20), vec!["*a"; 40].join(", "));
+        assert!(refused(&text).contains("bytes of text"));
+        for deep in [
+            format!("a: {}", "[".repeat(5000)),
+            "[".repeat(100_000),
+            "{\"a\":".repeat(5000),
+            format!("{}1{}", "[".repeat(100), "]".repeat(100)),
+            format!("a:\n{}", "- ".repeat(5000)),
+        ] {
+            assert!(refused(&deep).contains("nested too deep"), "{}", refused(&deep));
+        }
+        assert!(refused("a: &a [*a]\n").contains("recursive alias"));
+        assert!(refused("a: &a { <<: *a }\n").contains("recursive alias"));
+        assert!(refused("a: {{ .Values.key }}\n").contains("template"));
+    }
+}
