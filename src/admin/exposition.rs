@@ -24,7 +24,8 @@ use super::{
 use crate::{
     logging,
     metrics::{
-        ClientMetrics, EndpointMetrics, ReloadMetrics, RouteMetrics, SecretMetrics, SourceCounts, SpanMetrics,
+        ClientMetrics, EndpointMetrics, ReloadMetrics, RouteMetrics, SecretMetrics, SourceCounts,
+        SpanMetrics,
         table::{MetricRow, number, sample},
     },
     resilience::circuit_breaker::CircuitState,

@@ -2,8 +2,8 @@
 //!
 //! `app.rs` runs the reloader beside the workers. It reloads on SIGHUP, when the value of a secret in AWS has
 //! changed, and when files have changed (`watched.rs`, checked every `reload.interval`, or at once after
-//! `settings_source` has put another bundle in use). `builder.rs` builds the next snapshot, in which unchanged
-//! routes are reused.
+//! `settings_source` has put another bundle in use). `builder.rs` builds the next snapshot, in which
+//! unchanged routes are reused.
 
 mod watched;
 

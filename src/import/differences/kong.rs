@@ -314,6 +314,15 @@ pub const KONG: &[Difference] = &[
         keep: None,
     },
     Difference {
+        topic: "references",
+        before: "`{vault://aws/NAME/KEY}` and other vaults (Enterprise), APISIX `$secret://aws/ID/NAME/KEY`",
+        here: "the same for AWS Secrets Manager, fetched with the sidecar's own keys; of the options \
+             `region` alone; other vaults are a mistake, see [Secrets in \
+             AWS](README.md#secrets-in-aws)",
+        when: &[Never],
+        keep: None,
+    },
+    Difference {
         topic: "a failed function is a 500 (2016 prototype)",
         before: "",
         here: "200 with its error, or `unhandled_status`",
