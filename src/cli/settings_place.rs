@@ -126,11 +126,11 @@ impl SettingsArguments {
     /// Loads the settings again with secrets that have been fetched since.
     pub(super) fn load_again(
         &self,
-        loaded: &LoadedSettings,
+        before: &LoadedSettings,
         secrets: SecretStore,
         format: Format,
     ) -> Result<Settings, ExitCode> {
-        let loader = match &loaded.bundle {
+        let loader = match &before.bundle {
             Some(source) => SettingsLoader::of_link(source.link()),
             None => SettingsLoader::new(Path::new(&self.settings)),
         };
