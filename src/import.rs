@@ -5,8 +5,8 @@
 //!                                                        └──────── report ◄───────┘
 //! ```
 //!
-//! Each peer has a room that reads its files leniently and reports the parts without a translation. One writer
-//! (`yaml.rs`) and one check (`checked.rs`) follow, so that written files pass `apigw-invoker check`.
+//! Each peer has a room that reads its files leniently and reports the parts without a translation. One
+//! writer (`yaml.rs`) and one check (`checked.rs`) follow, so that written files pass `apigw-invoker check`.
 
 mod apisix;
 mod checked;
