@@ -61,7 +61,7 @@ fn settings_of(translation: &Translation) -> Option<Result<Settings, Mistakes>> 
 /// Adds each mistake to its route's problems.
 fn blame(translation: &mut Translation, mistakes: &Mistakes) {
     let mut of_files: HashMap<&str, Vec<&Mistake>> = HashMap::new();
-    for mistake in mistakes.iter() {
+    for mistake in mistakes {
         of_files.entry(&*mistake.place.source).or_default().push(mistake);
     }
     let mut is_blamed = false;

@@ -72,7 +72,7 @@ pub fn translate(flags: &Flags, environment: &[Variable], route: &mut ImportedRo
         match duration(timeout) {
             Some(duration) => section.push("keepalive_timeout", duration),
             None => {
-                route.problem(format!("`--transport.idle-conn-timeout {}` is no duration", shown(timeout)))
+                route.problem(format!("`--transport.idle-conn-timeout {}` is no duration", shown(timeout)));
             }
         }
     }

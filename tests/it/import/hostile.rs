@@ -74,7 +74,7 @@ fn thousands_of_routes_are_imported_and_equal_names_stay_apart() {
     let target = Target::new();
     let start = Instant::now();
     target.import_text(&text, 0);
-    assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_mins(1), "{:?}", start.elapsed());
     assert_eq!(target.routes().len(), 2_000);
     assert_eq!(target.check().code, Some(0));
 }
