@@ -18,7 +18,6 @@ use std::{
 
 use tokio::sync::broadcast;
 
-use self::recording::BODIES;
 pub use self::{
     recording::{Body, Part, RecordedAttempt, RecordedRequest},
     request::{
@@ -28,9 +27,6 @@ pub use self::{
 };
 use crate::settings::{Hidden, InspectSettings};
 
-/// Bytes of heads and texts of one request that the memory is planned for; a request with more takes the
-/// place of several.
-const HEADS: usize = 16 << 10;
 /// Records that are allocated at the start.
 const MAX_SPARE: usize = 256;
 /// Requests that a slow follower of the page may be behind.
@@ -80,7 +76,7 @@ impl Inspector {
         Self {
             keep,
             body_limit,
-            share: HEADS.saturating_add(BODIES.saturating_mul(body_limit)),
+            share: usize::try_from(settings.share()).unwrap_or(usize::MAX),
             kept: Mutex::new(Kept { spare, ..Kept::default() }),
             news: broadcast::Sender::new(MAX_BEHIND),
             sends_again_to: OnceLock::new(),
@@ -172,6 +168,8 @@ fn exchanged(request: &mut RecordedRequest, mut place: Option<Arc<RecordedReques
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const HEADS: usize = 16 << 10;
 
     fn inspector(keep: u32, bodies: u64) -> Inspector {
         Inspector::new(&InspectSettings { keep, bodies })
