@@ -119,7 +119,7 @@ pub async fn serve(
     });
     record.set_trace(trace, recording);
     if let Some(inspection) = &snapshot.inspection {
-        record.inspect(inspection, &request, link, snapshot.generation);
+        record.inspect(inspection, &request, &body, link, snapshot.generation);
     }
     let mut framing = reply::ResponseFraming::of(&request);
     let outcome = {
