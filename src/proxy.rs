@@ -209,11 +209,9 @@ async fn forward(
         record.on_refusal_explained(&upstream);
     }
     let mut reply = route.backend.reply(upstream)?;
+    record.on_notes(&reply);
     if let Some(edits) = edits {
         edits.edit(&mut reply.headers);
-    }
-    for note in &reply.notes {
-        record.log_note(note);
     }
     Ok(RoutedReply { reply, permit, deadline })
 }

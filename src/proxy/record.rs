@@ -64,7 +64,8 @@ pub struct Record {
     upstream: Option<UpstreamFields>,
     status: Option<StatusCode>,
     code: Option<&'static ErrorCode>,
-    /// The refusal of AWS was diagnosed, which says more than the error that follows from it.
+    /// The refusal of AWS was diagnosed, or the function's error is known, which says more than the error or
+    /// status that follows from it.
     is_diagnosed: bool,
     is_complete: bool,
     bytes_in: u64,
