@@ -102,7 +102,7 @@ impl DevOptions {
         };
         let address = self.stand_in;
         StandIn::start(address, options)
-            .map_err(|error| failed(&format!("the stand-in cannot listen on {address}"), &error))
+            .map_err(|error| failed(&format!("the stand-in cannot listen on {address} (--stand-in)"), &error))
     }
 
     /// The functions of the command line and those read from a file.

@@ -119,7 +119,7 @@ pub async fn serve(
     });
     record.set_trace(trace, recording);
     if let Some(inspection) = &snapshot.inspection {
-        record.inspect(inspection, &request, link, snapshot.generation);
+        record.inspect(inspection, &request, &body, link, snapshot.generation);
     }
     let mut framing = reply::ResponseFraming::of(&request);
     let outcome = {
@@ -209,11 +209,9 @@ async fn forward(
         record.on_refusal_explained(&upstream);
     }
     let mut reply = route.backend.reply(upstream)?;
+    record.on_notes(&reply);
     if let Some(edits) = edits {
         edits.edit(&mut reply.headers);
-    }
-    for note in &reply.notes {
-        record.log_note(note);
     }
     Ok(RoutedReply { reply, permit, deadline })
 }

@@ -44,6 +44,7 @@ pub trait DirectRead {
 
 /// A request's body before it is read.
 pub struct Incoming {
+    /// `Payload::None` without a body.
     pub payload: Payload,
     /// The connection, if it supports direct reads.
     pub direct: Option<Box<dyn DirectRead>>,
@@ -291,8 +292,11 @@ impl BodyStream {
 }
 
 impl BodyStream {
-    /// Calls `see` with each piece as it arrives.
-    pub fn observe(&mut self, see: impl FnMut(&[u8]) + 'static) {
+    /// Calls `see` with each piece, also one that was read before, and with `None` at the end of the body.
+    pub fn observe(&mut self, mut see: impl FnMut(Option<&[u8]>) + 'static) {
+        if let Some(first) = &self.first {
+            see(Some(first));
+        }
         let payload = std::mem::replace(&mut self.payload.payload, Payload::None);
         self.payload.payload = Payload::Stream { payload: Box::pin(ObservedPayload { payload, see }) };
     }
@@ -304,13 +308,15 @@ struct ObservedPayload<F> {
     see: F,
 }
 
-impl<F: FnMut(&[u8])> Stream for ObservedPayload<F> {
+impl<F: FnMut(Option<&[u8]>)> Stream for ObservedPayload<F> {
     type Item = Result<Bytes, PayloadError>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let piece = Pin::new(&mut self.payload).poll_next(context);
-        if let Poll::Ready(Some(Ok(piece))) = &piece {
-            (self.see)(piece);
+        match &piece {
+            Poll::Ready(Some(Ok(piece))) => (self.see)(Some(piece)),
+            Poll::Ready(None) => (self.see)(None),
+            Poll::Ready(Some(Err(_))) | Poll::Pending => {}
         }
         piece
     }

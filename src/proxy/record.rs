@@ -15,7 +15,7 @@ use std::{
 };
 
 use actix_http::{
-    HttpMessage as _, Method, Request, StatusCode, Uri,
+    HttpMessage as _, Method, Payload, Request, StatusCode, Uri,
     header::{HeaderName, HeaderValue},
 };
 
@@ -27,6 +27,7 @@ use crate::{
         client_link::ClientLink,
         error::{ErrorCode, ProxyError, Side},
         headers::REQUEST_ID,
+        inbound::Incoming,
         log_note::LogNote,
         outbound::OutboundRequest,
         trace::Trace,
@@ -63,7 +64,8 @@ pub struct Record {
     upstream: Option<UpstreamFields>,
     status: Option<StatusCode>,
     code: Option<&'static ErrorCode>,
-    /// The refusal of AWS was diagnosed, which says more than the error that follows from it.
+    /// The refusal of AWS was diagnosed, or the function's error is known, which says more than the error or
+    /// status that follows from it.
     is_diagnosed: bool,
     is_complete: bool,
     bytes_in: u64,
@@ -118,10 +120,18 @@ impl Record {
     }
 
     /// Records the request for the inspector.
-    pub fn inspect(&mut self, inspection: &Inspection, request: &Request, link: ClientLink, generation: u64) {
+    pub fn inspect(
+        &mut self,
+        inspection: &Inspection,
+        request: &Request,
+        body: &Incoming,
+        link: ClientLink,
+        generation: u64,
+    ) {
         let mut observers = Observers::take_idle().unwrap_or_default();
         let copy = observers.copy.get_or_insert_default();
         copy.begin(inspection, self, request, link, generation);
+        copy.set_body_whole(matches!(body.payload, Payload::None));
         observers.recording = self.observers.take().and_then(|observers| observers.recording);
         self.observers = Some(observers);
     }
@@ -173,12 +183,12 @@ impl Record {
         }
     }
 
-    /// An attempt is being sent.
     /// The bytes that have been sent of a body whose length was not known before.
     pub fn on_body_received(&mut self, bytes: u64) {
         self.bytes_in = bytes;
     }
 
+    /// An attempt is being sent.
     pub fn on_sent(&mut self, bytes: u64) {
         self.attempts += 1;
         self.bytes_in = bytes;

@@ -58,6 +58,8 @@ impl fmt::Debug for LocalTargets {
     }
 }
 
+/// `reload.interval`, unless the settings have one: a developer tries an edit at once.
+const RELOAD_INTERVAL: &str = "1s";
 /// Variables that lead to a collector.
 const EXPORTER_PREFIX: &str = "OTEL_EXPORTER_";
 
@@ -83,6 +85,14 @@ impl Edit<'_> {
         let node = table.get_mut(key)?;
         let path = self.path.iter().cloned().chain([key.to_owned()]).collect();
         Some(Edit { node, path, mistakes: self.mistakes })
+    }
+
+    /// The table of this key, a new one if there is none.
+    fn table(&mut self, key: &str) -> Option<Edit<'_>> {
+        if !self.has(key) {
+            self.set(key, Content::Table([].into()));
+        }
+        self.at(key)
     }
 
     fn has(&self, key: &str) -> bool {
@@ -152,21 +162,21 @@ impl TreeChanges for LocalTargets {
     fn process(&self, tree: &mut Node, environment: &Environment, mistakes: &mut Mistakes) {
         let mut root = Edit { node: tree, path: Vec::new(), mistakes };
         for (section, key, address) in [("listen", "http", self.listen), ("admin", "address", self.admin)] {
-            let Some(address) = address else { continue };
-            if !root.has(section) {
-                root.set(section, Content::Table([].into()));
-            }
-            if let Some(mut section) = root.at(section) {
+            if let Some(address) = address
+                && let Some(mut section) = root.table(section)
+            {
                 section.set_text(key, address.to_string());
             }
         }
-        if !root.has("admin") {
-            root.set("admin", Content::Table([].into()));
-        }
-        if let Some(mut admin) = root.at("admin")
+        if let Some(mut admin) = root.table("admin")
             && !admin.has("inspect")
         {
             admin.set("inspect", Content::Table([].into()));
+        }
+        if let Some(mut reload) = root.table("reload")
+            && !reload.has("interval")
+        {
+            reload.set_text("interval", RELOAD_INTERVAL);
         }
         if let Some(mut listen) = root.at("listen") {
             without_missing_files(&mut listen);

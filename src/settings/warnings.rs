@@ -1,15 +1,20 @@
 //! Warnings about valid but unwise settings, for the log at start, after a reload, and for `check`. Each
 //! backend adds its own.
 
-use super::{EndpointVariant, HostPort, Otlp, RouteSettings, Scheme, Settings, UpstreamServer};
+use super::{
+    EndpointVariant, HostPort, InspectSettings, Otlp, RouteSettings, Scheme, Settings, UpstreamServer,
+};
 use crate::text::uri_syntax::is_loopback;
 
 /// OpenTelemetry's port for OTLP over gRPC, which is not supported.
 const OTLP_OVER_GRPC: u16 = 4317;
+/// Memory of the inspector that a container rarely has to spare.
+const LARGE_INSPECTOR: u64 = 1 << 30;
 
 /// The warnings of reading and those about checked settings, a sentence each.
 pub fn warnings(settings: &Settings) -> Vec<String> {
     let mut warnings = settings.warnings.clone();
+    warnings.extend(settings.admin.inspect.as_ref().and_then(of_inspector));
     warnings.extend(settings.tracing.otlp.iter().flat_map(of_collector));
     warnings.extend(enabled(settings).flat_map(of_route));
     warnings
@@ -34,6 +39,13 @@ fn of_manager_id(route: &RouteSettings) -> Option<String> {
 
 fn enabled(settings: &Settings) -> impl Iterator<Item = &RouteSettings> {
     settings.routes.iter().map(|route| &**route).filter(|route| route.enabled)
+}
+
+fn of_inspector(inspect: &InspectSettings) -> Option<String> {
+    let most = inspect.max_memory();
+    (most >= LARGE_INSPECTOR).then(|| {
+        format!("admin.inspect: keep and bodies allow recorded requests to take {} MiB of memory", most >> 20)
+    })
 }
 
 fn of_collector(otlp: &Otlp) -> Vec<String> {

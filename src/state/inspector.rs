@@ -18,7 +18,6 @@ use std::{
 
 use tokio::sync::broadcast;
 
-use self::recording::BODIES;
 pub use self::{
     recording::{Body, Part, RecordedAttempt, RecordedRequest},
     request::{
@@ -28,9 +27,6 @@ pub use self::{
 };
 use crate::settings::{Hidden, InspectSettings};
 
-/// Bytes of heads and texts of one request that the memory is planned for; a request with more takes the
-/// place of several.
-const HEADS: usize = 16 << 10;
 /// Records that are allocated at the start.
 const MAX_SPARE: usize = 256;
 /// Requests that a slow follower of the page may be behind.
@@ -80,7 +76,7 @@ impl Inspector {
         Self {
             keep,
             body_limit,
-            share: HEADS.saturating_add(BODIES.saturating_mul(body_limit)),
+            share: usize::try_from(settings.share()).unwrap_or(usize::MAX),
             kept: Mutex::new(Kept { spare, ..Kept::default() }),
             news: broadcast::Sender::new(MAX_BEHIND),
             sends_again_to: OnceLock::new(),
@@ -118,14 +114,13 @@ impl Inspector {
         self.kept().requests.iter().rev().cloned().collect()
     }
 
-    /// The newest request with this number or request id.
+    /// The request with this number, otherwise the newest with this request id: clients may number theirs.
     pub fn find(&self, id: &str) -> Option<Arc<RecordedRequest>> {
-        let number = id.parse().ok();
-        let kept = self.kept();
-        let is_it = |request: &&Arc<RecordedRequest>| {
-            Some(request.number) == number || request.request_id() == id.as_bytes()
-        };
-        kept.requests.iter().rev().find(is_it).cloned()
+        let numbered = id.parse().ok().and_then(|number| self.numbered(number));
+        numbered.or_else(|| {
+            let kept = self.kept();
+            kept.requests.iter().rev().find(|request| request.request_id() == id.as_bytes()).cloned()
+        })
     }
 
     /// The request with this number.
@@ -173,6 +168,8 @@ fn exchanged(request: &mut RecordedRequest, mut place: Option<Arc<RecordedReques
 mod tests {
     use super::*;
 
+    const HEADS: usize = 16 << 10;
+
     fn inspector(keep: u32, bodies: u64) -> Inspector {
         Inspector::new(&InspectSettings { keep, bodies })
     }
@@ -199,6 +196,17 @@ mod tests {
         // a follower that is behind does not keep what has made room
         assert!(inspector.numbered(follower.try_recv().unwrap()).is_none());
         assert_eq!(inspector.numbered(follower.try_recv().unwrap()).unwrap().request_id(), b"b");
+    }
+
+    #[test]
+    fn a_number_is_found_before_a_request_id_that_looks_like_it() {
+        let inspector = inspector(2, 10);
+        for id in ["a", "b", "2"] {
+            add(&inspector, id, 1);
+        }
+        assert_eq!(inspector.find("2").unwrap().request_id(), b"b");
+        add(&inspector, "d", 1);
+        assert_eq!(inspector.find("2").unwrap().request_id(), b"2");
     }
 
     #[test]

@@ -130,6 +130,49 @@ fn bodies_that_stream_are_shown_too_and_cut_at_the_limit() {
 }
 
 #[test]
+fn a_chunked_body_that_streams_is_shown_from_its_first_piece() {
+    let iam = "authorization:\n  iam: { accesskey: A, secretkey: hush-key, aws_region: us-east-1, \
+               service: vpc-lattice-svcs }";
+    let upstream = Upstream::accepting(|_, mut stream, _| {
+        let mut lines = BufReader::new(stream.try_clone()?).lines();
+        // the last chunk
+        while lines.next().transpose()?.is_some_and(|line| line != "0") {}
+        stream.write_all(answer("200 OK", "ok").as_bytes())
+    });
+    let app = inspected("{}", &upstream, iam);
+    let mut client = open(app.address);
+    client.write_all(b"POST /a/b HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
+    client.write_all(b"5\r\nfirst\r\n7\r\n second\r\n0\r\n\r\n").unwrap();
+    let shown = only(&app);
+    let whole = json!({ "bytes": 12, "cut": false, "text": "first second" });
+    assert_eq!((&shown["client"]["body"], &shown["outgoing"]["body"]), (&whole, &whole));
+    assert_eq!(shown["status"], 200);
+}
+
+#[test]
+fn a_body_that_does_not_arrive_or_is_not_read_is_marked_as_cut() {
+    let app = App::dev_inspected(StandInOptions::new(StandInKeys::example()));
+    for (number, target, sent) in [(1, "/aws", "part"), (2, "/iam", "part"), (3, "/no-route", "the whole")] {
+        let head = format!("POST {target} HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n{sent}");
+        open(app.address).write_all(head.as_bytes()).unwrap();
+        eventually("the request is recorded", || list(&app, "").len() == number);
+        let shown = page(&app, &format!("/inspect/{number}")).json();
+        assert_eq!(shown["client"]["body"]["cut"], true, "{shown}");
+        let own = app.admin;
+        let again = format!(
+            "POST /inspect/{number}/again HTTP/1.1\r\nHost: {own}\r\nOrigin: http://{own}\r\n\
+             Content-Length: 0\r\n\r\n"
+        );
+        let refused = send(app.admin, again);
+        assert_eq!(refused.status, 409);
+        assert!(refused.text().contains("did not arrive or was not read"), "{}", refused.text());
+    }
+    get(app.address, "/no-route");
+    eventually("the request is recorded", || list(&app, "").len() == 4);
+    assert_eq!(page(&app, "/inspect/4").json()["client"]["body"]["cut"], false);
+}
+
+#[test]
 fn only_the_newest_requests_are_kept() {
     let upstream = Upstream::ok();
     let app = inspected("{ keep: 3 }", &upstream, "");

@@ -304,15 +304,32 @@ fn a_function_ends_with_its_supervisor_even_after_sigkill() {
     let mut dev = Dev::scripted("echo", "");
     assert_eq!(dev.invoke("1").text(), "1");
     let processes = processes_in(dev.directory.path());
-    let is_supervisor =
-        |pid: &u32| fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default() == "supervisor\n";
-    let supervisor = processes.iter().copied().find(is_supervisor).unwrap();
     assert_eq!(processes.len(), 2);
-    signal_to(supervisor, "KILL");
+    signal_to(supervisor(&processes), "KILL");
     dev.process.says("[f] its process was ended by signal 9");
     nothing_is_left_in(dev.directory.path());
     assert_eq!(dev.invoke("2").text(), "2");
     dev.process.stop();
+}
+
+#[test]
+fn the_end_of_a_killed_supervisor_is_noticed_while_the_functions_children_go_on() {
+    let mut dev = Dev::scripted("forks", "");
+    dev.invoke("{}");
+    let processes = processes_in(dev.directory.path());
+    signal_to(supervisor(&processes), "KILL");
+    dev.process.says("[f] its process was ended by signal 9");
+    for pid in processes_in(dev.directory.path()) {
+        signal_to(pid, "KILL");
+    }
+    nothing_is_left_in(dev.directory.path());
+    dev.process.stop();
+}
+
+fn supervisor(processes: &[u32]) -> u32 {
+    let is_supervisor =
+        |pid: &u32| fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default() == "supervisor\n";
+    processes.iter().copied().find(is_supervisor).unwrap()
 }
 
 #[test]

@@ -122,6 +122,25 @@ fn a_5xx_of_the_upstream_is_the_last_failure_with_the_request_id_of_aws() {
 }
 
 #[test]
+fn an_error_of_a_function_that_is_passed_on_is_the_last_failure() {
+    let error = r#"{"errorType":"ValueError","errorMessage":"stock"}"#;
+    let length = error.len();
+    let upstream = Upstream::answering(&format!(
+        "HTTP/1.1 200 OK\r\nx-amz-function-error: Unhandled\r\ncontent-length: {length}\r\n\r\n{error}"
+    ));
+    for (rest, code, cause) in [("", 200, "Unhandled"), ("unhandled_status: 500", 500, "ValueError: stock")] {
+        let app = App::with("").lambda("f", "/f", upstream.address, rest).start();
+        assert_eq!(get(app.address, "/f").status, code);
+        let last = || status(&app)["routes"][0]["last_failure"].clone();
+        eventually("it is stored", || !last().is_null());
+        assert_eq!(last()["status"], code);
+        let found = last()["cause"].as_str().unwrap().to_owned();
+        assert!(found.starts_with("the function failed: ") && found.ends_with(cause), "{found}");
+        assert!(last()["cure"].as_str().unwrap().contains("CloudWatch"), "{}", last());
+    }
+}
+
+#[test]
 fn a_mistake_of_the_client_is_no_failure_of_the_route() {
     let app = App::to("http://127.0.0.1:1/");
     assert_eq!(get(app.address, "/%zz").status, 400);

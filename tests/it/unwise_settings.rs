@@ -19,6 +19,19 @@ fn k3_a_function_url_that_is_signed_for_execute_api_is_a_warning_with_the_cure()
 }
 
 #[test]
+fn an_inspector_that_may_take_a_gibibyte_is_a_warning() {
+    let route = "uri: /\napi_gateway: { function_uri: 'https://a.example/' }\n";
+    for (inspect, warns) in [("keep: 10000, bodies: 1MiB", true), ("keep: 10000", false)] {
+        let process = format!("{ANY_PORT}admin: {{ inspect: {{ {inspect} }} }}\n");
+        let directory = settings(&process, &[("r", route)]);
+        let ended = end_of(&mut command("check", directory.path()));
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        let told = "admin.inspect: keep and bodies allow recorded requests to take 40156 MiB of memory";
+        assert_eq!(ended.errors.contains(told), warns, "{ended:?}");
+    }
+}
+
+#[test]
 fn k3_a_service_that_cannot_be_signed_is_a_mistake() {
     let host = "b--use1-az4--x-s3.s3express-use1-az4.us-east-1.amazonaws.com";
     let route = format!(

@@ -66,6 +66,9 @@ fn is_of_this_page(request: &HttpRequest) -> bool {
 /// The body is not wholly known.
 fn encoded(request: &InspectedRequest) -> Result<Vec<u8>, &'static str> {
     let client = &request.client;
+    if client.body.is_partial {
+        return Err("The body did not arrive or was not read as a whole");
+    }
     if client.body.is_cut() {
         return Err("The body was not kept as a whole: raise `admin.inspect.bodies`");
     }
@@ -122,5 +125,8 @@ mod tests {
         request.client.body = BodyStart::new(1);
         request.client.body.push(b"ab");
         assert!(encoded(&request).unwrap_err().contains("admin.inspect.bodies"));
+        request.client.body = BodyStart::new(10);
+        request.client.body.is_partial = true;
+        assert!(encoded(&request).unwrap_err().contains("did not arrive"));
     }
 }

@@ -106,7 +106,7 @@ function heads(headers) {
 }
 
 function bodyOf(body) {
-  if (body.bytes === 0) return element("p", { class: "faint" }, "No body.");
+  if (body.bytes === 0) return element("p", { class: "faint" }, body.cut ? "The body was not read, or did not arrive." : "No body.");
   const size = body.cut ? `${body.bytes} bytes, the beginning:` : `${body.bytes} bytes`;
   const text = body.text === null ? null : element("pre", { tabindex: "0", "aria-label": "Body" }, pretty(body));
   return element("div", {}, element("p", { class: "faint" }, body.text === null ? `${size}, no text` : size), text);

@@ -5,7 +5,10 @@ use std::time::SystemTime;
 use actix_http::StatusCode;
 
 use super::{Record, error_type_text};
-use crate::{metrics::Failure, text::log_safe::log_safe};
+use crate::{
+    backend::ClientReply, client::FUNCTION_ERROR, message::error::ErrorKind, metrics::Failure,
+    text::log_safe::log_safe,
+};
 
 /// Characters of the cause of a route's last failure.
 const LONGEST_CAUSE: usize = 2000;
@@ -25,6 +28,22 @@ impl Record {
         let (at, request_id) = (SystemTime::now(), self.request_id_text().to_owned());
         let cause = log_safe(cause, LONGEST_CAUSE);
         self.counters().last_failure.set(Failure { at, request_id, status, code, cause, cure });
+    }
+
+    /// Logs the notes of a response. The error of a function that is passed on has one, and is the last failure
+    /// of the route, though the status may be 200.
+    pub fn on_notes(&mut self, reply: &ClientReply) {
+        for note in &reply.notes {
+            self.log_note(note);
+        }
+        // the header of a good response is not looked up
+        if let Some(note) = reply.notes.first()
+            && reply.headers.contains_key(FUNCTION_ERROR)
+        {
+            self.is_diagnosed = true;
+            let (status, cure) = (reply.status.as_u16(), ErrorKind::FunctionFailed.code().cure());
+            self.set_failure(Some(status), None, &note.text, cure);
+        }
     }
 
     /// Stores a response of AWS, or of what it called, with a status of 5xx as the route's last failure.

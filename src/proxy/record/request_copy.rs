@@ -38,8 +38,29 @@ pub struct RequestCopy {
     /// Bytes of each body that are kept.
     body_limit: usize,
     request: RecordedRequest,
-    /// The body of a request that streams.
-    streamed: Option<Rc<RefCell<BodyStart>>>,
+    streamed: Option<Rc<RefCell<StreamedBody>>>,
+}
+
+/// The body of a request that streams.
+struct StreamedBody {
+    start: BodyStart,
+    /// `None` for a body that is sent chunked.
+    length: Option<u64>,
+    has_ended: bool,
+}
+
+impl StreamedBody {
+    fn on_piece(&mut self, piece: Option<&[u8]>) {
+        match piece {
+            Some(piece) => self.start.push(piece),
+            None => self.has_ended = true,
+        }
+    }
+
+    /// True if all of the body has arrived; the end of a declared length is not read.
+    fn is_whole(&self) -> bool {
+        self.has_ended || self.length == Some(self.start.total)
+    }
 }
 
 impl fmt::Debug for RequestCopy {
@@ -70,6 +91,11 @@ impl RequestCopy {
         copy.push_headers(Part::ClientHeaders, request.headers());
     }
 
+    /// Sets if the client's body has arrived as a whole, which is not the case before it is read.
+    pub fn set_body_whole(&mut self, is_whole: bool) {
+        self.request.is_body_whole = is_whole;
+    }
+
     pub fn set_route(&mut self, id: &Arc<str>, pattern: &str) {
         self.request.route = Some(Arc::clone(id));
         self.request.push(Part::Pattern, pattern.as_bytes());
@@ -83,13 +109,15 @@ impl RequestCopy {
         if has_edits {
             self.request.push_secret_headers(Part::AddedSecrets, &inbound.headers);
         }
+        self.request.is_body_whole = inbound.body.is_buffered();
         match &mut inbound.body {
             RequestBody::Empty => {}
             RequestBody::Whole(bytes) => self.request.push_body(Body::Client, bytes, self.body_limit),
             RequestBody::Stream(stream) => {
-                let streamed = Rc::new(RefCell::new(BodyStart::new(self.body_limit)));
+                let (start, length) = (BodyStart::new(self.body_limit), stream.length);
+                let streamed = Rc::new(RefCell::new(StreamedBody { start, length, has_ended: false }));
                 self.streamed = Some(Rc::clone(&streamed));
-                stream.observe(move |piece| streamed.borrow_mut().push(piece));
+                stream.observe(move |piece| streamed.borrow_mut().on_piece(piece));
             }
         }
     }
@@ -203,7 +231,9 @@ impl RequestCopy {
             is_left: end.is_left,
         };
         if let Some(streamed) = self.streamed.take() {
-            let body = streamed.borrow();
+            let streamed = streamed.borrow();
+            self.request.is_body_whole = streamed.is_whole();
+            let body = &streamed.start;
             self.request.push_body(Body::Client, body.bytes(), self.body_limit);
             self.request.set_body_total(Body::Client, body.total);
             // a body that streams goes out as it came

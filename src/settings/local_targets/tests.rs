@@ -119,6 +119,14 @@ fn addresses_of_the_command_line_take_precedence() {
 }
 
 #[test]
+fn edits_are_looked_for_every_second_unless_the_settings_have_an_interval() {
+    for (process, seconds) in [("", 1), ("reload: {}\n", 1), ("reload: { interval: 7s }\n", 7)] {
+        let settings = load(process, &gateway(""));
+        assert_eq!(settings.reload.interval, std::time::Duration::from_secs(seconds), "{process}");
+    }
+}
+
+#[test]
 fn other_mistakes_stay_mistakes() {
     let mistakes = load_with(targets(), "", &gateway("  timout: 3s\n")).unwrap_err().to_string();
     assert!(mistakes.contains("timout"), "{mistakes}");

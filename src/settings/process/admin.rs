@@ -49,6 +49,23 @@ section! {
     bodies: WrittenSize [0..=1 << 20] = 4 << 10;
 }
 
+impl InspectSettings {
+    /// Bytes that are planned for the heads and texts of one request.
+    const HEADS: u64 = 16 << 10;
+    /// Bodies of one request: the client's, the one to AWS, AWS's, the response's.
+    const BODIES: u64 = 4;
+
+    /// Bytes that are planned for one request; a request with more takes the place of several.
+    pub fn share(&self) -> u64 {
+        Self::HEADS + Self::BODIES * self.bodies
+    }
+
+    /// Maximum bytes of all requests.
+    pub fn max_memory(&self) -> u64 {
+        u64::from(self.keep) * self.share()
+    }
+}
+
 impl Default for AdminSettings {
     fn default() -> Self {
         Self {

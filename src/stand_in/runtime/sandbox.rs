@@ -1,10 +1,12 @@
 //! One process of a function, with its supervisor.
 
-use std::{collections::BTreeMap, io, net::SocketAddr, path::Path, process::Stdio, rc::Rc, time::Duration};
+use std::{
+    collections::BTreeMap, io, net::SocketAddr, path::Path, pin::pin, process::Stdio, rc::Rc, time::Duration,
+};
 
 use tokio::{
     io::AsyncReadExt as _,
-    process::{ChildStdin, Command},
+    process::{Child, ChildStdin, Command},
     sync::oneshot,
     time::timeout,
 };
@@ -17,6 +19,9 @@ use crate::settings::LocalFunction;
 
 /// Wait for the end of killed processes.
 const LONGEST_END: Duration = Duration::from_secs(5);
+/// Wait for the last lines of a function whose supervisor has ended. A process that outlives a killed
+/// supervisor may keep the output open.
+const LONGEST_OUTPUT: Duration = Duration::from_millis(500);
 /// Variables of the developer's shell that a function at AWS would not have, or that would lead it to
 /// another account.
 const FOREIGN_PREFIXES: [&str; 3] = ["AWS_", "APIGW_INVOKER", "LAMBDA_"];
@@ -56,25 +61,11 @@ impl Sandbox {
         }
         command.envs(environment(function, region, api)).envs(&function.environment);
         let mut child = command.spawn()?;
-        let (sender, ended) = oneshot::channel();
         let lifeline = child.stdin.take();
-        let (report, output) = (child.stdout.take(), child.stderr.take());
+        let (sender, ended) = oneshot::channel();
         let (name, tail) = (Rc::from(&*function.name), tail.clone());
         actix_rt::spawn(async move {
-            let mut text = String::new();
-            let report = async {
-                if let Some(mut report) = report {
-                    let _ = report.read_to_string(&mut text).await;
-                }
-            };
-            let output = async {
-                if let Some(output) = output {
-                    follow(name, output, tail).await;
-                }
-            };
-            tokio::join!(report, output);
-            let _ = child.wait().await;
-            let _ = sender.send(Ended::parse(&text));
+            let _ = sender.send(run(child, name, tail).await);
         });
         Ok(Self { lifeline, ended })
     }
@@ -90,6 +81,33 @@ impl Sandbox {
         // a process in an uninterruptible sleep ends later
         let _ = timeout(LONGEST_END, self.ended()).await;
     }
+}
+
+/// Logs the output of the function until its supervisor has ended, and returns what that reports.
+async fn run(mut supervisor: Child, name: Rc<str>, tail: LogTail) -> Ended {
+    let (report, output) = (supervisor.stdout.take(), supervisor.stderr.take());
+    let report = async {
+        let mut text = String::new();
+        if let Some(mut report) = report {
+            let _ = report.read_to_string(&mut text).await;
+        }
+        text
+    };
+    let output = async {
+        if let Some(output) = output {
+            follow(name, output, tail).await;
+        }
+    };
+    let (mut report, mut output) = (pin!(report), pin!(output));
+    let text = tokio::select! {
+        text = &mut report => {
+            let _ = timeout(LONGEST_OUTPUT, output).await;
+            text
+        }
+        () = &mut output => report.await,
+    };
+    let _ = supervisor.wait().await;
+    Ended::parse(&text)
 }
 
 /// "Defined runtime environment variables" (Lambda developer guide), as far as they exist without AWS.

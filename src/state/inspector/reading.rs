@@ -18,7 +18,8 @@ impl RecordedRequest {
         let host = texts.client_host();
         let last = self.attempts.last().zip(texts.attempts.last());
         let [client_body, outgoing_body, reply_body, response_body] = texts.bodies;
-        let outgoing_body = BodyStart::of(outgoing_body, self.body_total(Body::Outgoing));
+        let body = |kept, body, is_partial| BodyStart::of(kept, self.body_total(body), is_partial);
+        // a request is sent before its body is whole only if the body streams
         InspectedRequest {
             number: self.number,
             request_id: text(self.request_id()),
@@ -33,21 +34,23 @@ impl RecordedRequest {
                 method: texts.method,
                 target: Secret(texts.target),
                 headers: texts.client_headers,
-                body: BodyStart::of(client_body, self.body_total(Body::Client)),
+                body: body(client_body, Body::Client, !self.is_body_whole),
             },
             added_secrets: texts.added_secrets,
             route: self.route.as_ref().map(|id| (Arc::clone(id), texts.pattern)),
-            outgoing: last.map(|(attempt, heads)| heads.outgoing(attempt, outgoing_body)),
+            outgoing: last.map(|(attempt, heads)| {
+                heads.outgoing(attempt, body(outgoing_body, Body::Outgoing, !self.is_body_whole))
+            }),
             attempts: self
                 .attempts
                 .iter()
                 .zip(&texts.attempts)
                 .map(|(attempt, heads)| heads.attempt(attempt, self.started))
                 .collect(),
-            reply_body: BodyStart::of(reply_body, self.body_total(Body::Reply)),
+            reply_body: body(reply_body, Body::Reply, false),
             expected: self.expected.clone(),
             response: texts.response_headers,
-            response_body: BodyStart::of(response_body, self.body_total(Body::Response)),
+            response_body: body(response_body, Body::Response, self.end.is_left),
             steps: self.step_times(),
             log: self.log.iter().map(LogEntry::clone).collect(),
             end: RequestEnd { ..self.end },

@@ -72,6 +72,8 @@ pub struct RecordedRequest {
     pub client_ip: Option<IpAddr>,
     pub is_tls: bool,
     pub version: Version,
+    /// All of the client's body has arrived and was read.
+    pub is_body_whole: bool,
     pub route: Option<Arc<str>>,
     pub steps: StepTimes,
     pub attempts: Vec<RecordedAttempt>,
@@ -129,6 +131,7 @@ impl Default for RecordedRequest {
             client_ip: None,
             is_tls: false,
             version: Version::HTTP_11,
+            is_body_whole: true,
             route: None,
             steps: StepTimes::default(),
             attempts: Vec::with_capacity(1),
@@ -268,6 +271,7 @@ impl RecordedRequest {
         self.attempts.clear();
         self.log.clear();
         self.bodies = Default::default();
+        self.is_body_whole = true;
         self.steps = StepTimes::default();
         (self.hidden, self.route, self.expected) = (None, None, None);
     }

@@ -202,17 +202,19 @@ pub struct BodyStart {
     limit: usize,
     /// Bytes of the whole body so far.
     pub total: u64,
+    /// The rest of the body did not arrive, or was not read.
+    pub is_partial: bool,
 }
 
 impl BodyStart {
     /// An empty body of which at most `limit` bytes are kept.
     pub fn new(limit: usize) -> Self {
-        Self { bytes: Secret(Vec::new()), limit, total: 0 }
+        Self { bytes: Secret(Vec::new()), limit, total: 0, is_partial: false }
     }
 
     /// The kept beginning of a body of `total` bytes.
-    pub(super) fn of(kept: Vec<u8>, total: u64) -> Self {
-        Self { limit: kept.len(), bytes: Secret(kept), total }
+    pub(super) fn of(kept: Vec<u8>, total: u64, is_partial: bool) -> Self {
+        Self { limit: kept.len(), bytes: Secret(kept), total, is_partial }
     }
 
     pub fn push(&mut self, piece: &[u8]) {
@@ -227,7 +229,7 @@ impl BodyStart {
 
     /// True if the body is longer than what is kept.
     pub fn is_cut(&self) -> bool {
-        self.total > self.bytes.0.len() as u64
+        self.is_partial || self.total > self.bytes.0.len() as u64
     }
 }
 

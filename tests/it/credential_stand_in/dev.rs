@@ -150,7 +150,8 @@ fn a_child_that_cannot_start_decides_the_exit() {
     let stand_in = taken.local_addr().unwrap().to_string();
     let ended = end_of(&mut binary(&["dev", "--stand-in", &stand_in, "--credentials", "imds"]));
     assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert!(ended.errors.contains(&format!("the stand-in cannot listen on {stand_in}")), "{ended:?}");
+    let told = format!("the stand-in cannot listen on {stand_in} (--stand-in)");
+    assert!(ended.errors.contains(&told), "{ended:?}");
 }
 
 #[test]
