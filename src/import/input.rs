@@ -94,7 +94,9 @@ impl Configurations {
         if let Ok(documents) = &parsed {
             let known = documents.iter().any(|document| foreign::recognise(document).is_some());
             if known {
-                documents.iter().for_each(|document| self.add_document(document, file));
+                for document in documents {
+                    self.add_document(document, file);
+                }
                 return Ok(());
             }
         }

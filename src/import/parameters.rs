@@ -61,16 +61,16 @@ pub fn translate(
         let Some(node) = node.get(name) else { continue };
         let subject = format!("{prefix}{name}");
         let value = match form {
-            Form::Text => route.text(&subject, node).map(Value::Text),
             Form::Secret => route.secret(key, &subject, node, file),
             Form::SecretUrl if node.text().is_some_and(|url| url.contains('@')) => {
                 route.secret(key, &subject, node, file)
             }
-            Form::SecretUrl => route.text(&subject, node).map(Value::Text),
+            Form::Text | Form::SecretUrl => route.text(&subject, node).map(Value::Text),
             Form::Boolean => route.boolean(&subject, node).map(Value::Boolean),
-            Form::Whole(least, most) => route.whole(&subject, node, *least, *most).map(Value::Integer),
             Form::WholeOrZero(..) if node.number() == Some(0.0) => Some(Value::Integer(0)),
-            Form::WholeOrZero(least, most) => route.whole(&subject, node, *least, *most).map(Value::Integer),
+            Form::Whole(least, most) | Form::WholeOrZero(least, most) => {
+                route.whole(&subject, node, *least, *most).map(Value::Integer)
+            }
             Form::Json => json(node),
             Form::LeftOut(reason) => {
                 route.left_out(&subject, *reason);

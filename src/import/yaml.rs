@@ -12,7 +12,9 @@ pub type SecretText<'s> = &'s dyn Fn(&Secret) -> String;
 /// The text of a file: its head as a comment, then the keys.
 pub fn text(head: &[String], keys: &Table, secret: SecretText<'_>) -> String {
     let mut yaml = String::new();
-    head.iter().for_each(|line| comment(line, "", &mut yaml));
+    for line in head {
+        comment(line, "", &mut yaml);
+    }
     table(keys, 0, secret, &mut yaml);
     yaml
 }
@@ -87,9 +89,9 @@ fn quoted(text: &str) -> String {
             '\n' => quoted.push_str("\\n"),
             '\t' => quoted.push_str("\\t"),
             char if char.is_control() || matches!(char, '\u{2028}' | '\u{2029}' | '\u{feff}') => {
-                quoted.push_str(&format!("\\u{:04X}", u32::from(char)));
+                quoted.extend([format!("\\u{:04X}", u32::from(char))]);
             }
-            '\u{fffe}' | '\u{ffff}' => quoted.push_str(&format!("\\u{:04X}", u32::from(char))),
+            '\u{fffe}' | '\u{ffff}' => quoted.extend([format!("\\u{:04X}", u32::from(char))]),
             char => quoted.push(char),
         }
     }

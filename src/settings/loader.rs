@@ -260,7 +260,12 @@ impl SettingsLoader {
             let file = files.iter().find(|file| file.stem == stem)?;
             file.read(&mut Mistakes::default())
         };
-        let mut settings = reading.finish(is_clash_possible, text_of, mistakes);
+        let settings = reading.finish(is_clash_possible, text_of, mistakes);
+        self.finished(settings)
+    }
+
+    /// Adds the further files to settings without mistakes, and passes them to the listener of `calling`.
+    fn finished(&mut self, mut settings: Result<Settings, Mistakes>) -> Result<Settings, Mistakes> {
         self.is_clash_free = settings.is_ok();
         if let Ok(settings) = &mut settings {
             settings.files.extend(self.further_files.iter().cloned());

@@ -177,7 +177,8 @@ fn credentials(provider: &ForeignNode, file: &Arc<str>, route: &mut ImportedRout
             }
             "custom_credential_provider_chain" => {}
             _ => {
-                route.left_out(format!("credential_provider.{}", shown(name)), "the credential chain is used");
+                route
+                    .left_out(format!("credential_provider.{}", shown(name)), "the credential chain is used");
             }
         }
     }

@@ -106,11 +106,17 @@ impl KongConfiguration {
         for (name, node) in document.get("_plugin_configs").map_or(&[][..], ForeignNode::entries) {
             self.plugin_configurations.insert(name.clone(), node.clone());
         }
-        list("services").iter().for_each(|service| self.add_service(entity(service), marks));
+        for service in list("services") {
+            self.add_service(entity(service), marks);
+        }
         self.loose_routes.extend(list("routes").iter().map(|route| (entity(route), marks)));
         self.loose_plugins.extend(list("plugins").iter().map(entity));
-        list("apis").iter().for_each(|api| self.add_api(entity(api)));
-        list("data").iter().for_each(|item| self.add_by_kind(entity(item), marks));
+        for api in list("apis") {
+            self.add_api(entity(api));
+        }
+        for item in list("data") {
+            self.add_by_kind(entity(item), marks);
+        }
         if let Some(next) = document.get("next").filter(|_| document.get("data").is_some()) {
             let text = "the list goes on: dump every page";
             self.leave_out("further pages", text, Some(place(file, next)));

@@ -61,7 +61,8 @@ fn end(text: &str) -> (&str, End) {
 pub fn translate(text: &str) -> Result<Translated, NoTemplate> {
     let text = text.strip_prefix('^').unwrap_or(text);
     let (body, mut end) = end(text);
-    if !body.starts_with('/') && !(body.is_empty() && end == End::Below) {
+    let is_root = body.is_empty() && end == End::Below;
+    if !is_root && !body.starts_with('/') {
         return Err(no_template("it does not begin with `/`"));
     }
     let mut uri = String::new();
@@ -86,7 +87,7 @@ pub fn translate(text: &str) -> Result<Translated, NoTemplate> {
                     unnamed += 1;
                     format!("p{}", captures.len() + 1)
                 });
-                uri.push_str(&format!("{{{name}}}"));
+                uri.extend([format!("{{{name}}}")]);
                 captures.push(name);
                 narrower = narrower.or(reason);
             }

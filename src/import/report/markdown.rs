@@ -20,20 +20,20 @@ pub fn render(report: &Report) -> String {
     push_list("Warnings of check", report.warnings.iter().cloned(), &mut page);
     push_secrets(report, &mut page);
     if let Some(keys) = &report.process_is_kept {
-        page.push_str(&format!(
+        page.extend([format!(
             "\n## Process\n\n`default.yaml` was not changed; it needs:\n\n```yaml\n{keys}\n```\n"
-        ));
+        )]);
     }
     if !report.written.routes.is_empty() {
-        page.push_str(&format!("\n## Next\n\n```sh\n{}\n```\n", report.check_command()));
+        page.extend([format!("\n## Next\n\n```sh\n{}\n```\n", report.check_command())]);
     }
     page
 }
 
 fn push_route(report: &Report, route: &ImportedRoute, page: &mut String) {
-    page.push_str(&format!("\n## {}\n\n{} of {}, {}", route.name, route.title, route.peer, route.place));
+    page.extend([format!("\n## {}\n\n{} of {}, {}", route.name, route.title, route.peer, route.place)]);
     if route.is_translated() {
-        page.push_str(&format!(": `{}`\n", report.file_of(route)));
+        page.extend([format!(": `{}`\n", report.file_of(route))]);
     } else {
         page.push_str(": **not translated**\n");
     }
@@ -64,14 +64,14 @@ fn push_changes(report: &Report, page: &mut String) {
         let routes = if change.is_of_all { "all".to_owned() } else { change.routes.join(", ") };
         let cells = [super::plain(row.topic), super::plain(row.before), super::plain(row.here), keep, routes];
         let cells = cells.map(|cell| cell.replace('|', "\\|"));
-        page.push_str(&format!("| {} |\n", cells.join(" | ")));
+        page.extend([format!("| {} |\n", cells.join(" | "))]);
     }
 }
 
 fn push_list(heading: &str, items: impl Iterator<Item = String>, page: &mut String) {
     let list: String = items.map(|item| format!("- {}\n", line(&item))).collect();
     if !list.is_empty() {
-        page.push_str(&format!("\n## {heading}\n\n{list}"));
+        page.extend([format!("\n## {heading}\n\n{list}")]);
     }
 }
 
@@ -84,7 +84,7 @@ fn push_secrets(report: &Report, page: &mut String) {
     });
     push_list("Secrets", items, page);
     if let Some(command) = report.secret_command(&secrets) {
-        page.push_str(&format!("\n```sh\n{command}\n```\n"));
+        page.extend([format!("\n```sh\n{command}\n```\n")]);
     }
 }
 

@@ -40,7 +40,7 @@ fn bombs_are_one_sentence() {
     let mut laughs = "_format_version: '3.0'\na: &a [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
     for (name, below) in ["b", "c", "d", "e", "f", "g"].iter().zip(["a", "b", "c", "d", "e", "f"]) {
         let items = vec![format!("*{below}"); 10].join(", ");
-        laughs.push_str(&format!("{name}: &{name} [{items}]\n"));
+        laughs.extend([format!("{name}: &{name} [{items}]\n")]);
     }
     assert!(refused("a.yaml", &laughs).contains("keys and values"));
     assert!(refused("a.yaml", &format!("services: {}", "[".repeat(100_000))).contains("nested too deep"));
