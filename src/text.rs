@@ -3,7 +3,6 @@
 
 pub(crate) mod aws_endpoints;
 pub(crate) mod aws_hosts;
-#[cfg(feature = "dev")]
 pub(crate) mod command_line;
 pub(crate) mod flat_xml;
 pub mod header_names;

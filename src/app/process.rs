@@ -163,7 +163,6 @@ pub(crate) enum EndSignals {
     /// SIGTERM and SIGINT; SIGHUP reloads the settings.
     Service,
     /// SIGHUP too, which a terminal sends when it is closed, unless the program was started with `nohup`.
-    #[cfg_attr(not(feature = "dev"), expect(dead_code, reason = "`dev` alone runs in a terminal"))]
     Terminal,
 }
 

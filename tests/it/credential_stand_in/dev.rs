@@ -132,8 +132,11 @@ fn the_inspector_shows_the_requests_of_the_child() {
     let running = Running::start("environment");
     assert_eq!(get(running.address, "/iam/echo").status, 200);
     let admin = running.process.admin();
-    let listed = call(admin, "GET", "/inspect", &[("Accept", "application/json")], b"").json();
-    assert_eq!(listed["requests"][0]["target"], "/iam/echo");
+    // a request is recorded after its response
+    eventually("the inspector lists the request", || {
+        let listed = call(admin, "GET", "/inspect", &[("Accept", "application/json")], b"").json();
+        listed["requests"][0]["target"] == "/iam/echo"
+    });
     let one = call(admin, "GET", "/inspect/1", &[("Accept", "application/json")], b"").json();
     assert_eq!(one["sends_again"], true);
     running.stop();
