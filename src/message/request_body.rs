@@ -2,6 +2,8 @@
 //!
 //! `inbound.rs` reads one for each request, with buffers from `body_pool.rs`; `client/sending.rs` sends it.
 
+mod observed_payload;
+
 use std::{
     cell::Cell,
     fmt,
@@ -16,6 +18,7 @@ use actix_http::{Payload, RequestHead, Version, error::PayloadError, header};
 use bytes::Bytes;
 use futures_core::Stream;
 
+use self::observed_payload::ObservedPayload;
 use crate::{
     message::{
         body_pool::{BodyMemory, PooledBuffer},
@@ -289,9 +292,7 @@ impl BodyStream {
     fn new(length: Option<u64>, payload: BodyDeadline<Payload>) -> Self {
         Self { length, first: None, payload, progress: Rc::default() }
     }
-}
 
-impl BodyStream {
     /// Calls `see` with each piece, also one that was read before, and with `None` at the end of the body.
     pub fn observe(&mut self, mut see: impl FnMut(Option<&[u8]>) + 'static) {
         if let Some(first) = &self.first {
@@ -301,28 +302,6 @@ impl BodyStream {
         self.payload.payload = Payload::Stream { payload: Box::pin(ObservedPayload { payload, see }) };
     }
 }
-
-/// A payload with an observer of its pieces.
-struct ObservedPayload<F> {
-    payload: Payload,
-    see: F,
-}
-
-impl<F: FnMut(Option<&[u8]>)> Stream for ObservedPayload<F> {
-    type Item = Result<Bytes, PayloadError>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let piece = Pin::new(&mut self.payload).poll_next(context);
-        match &piece {
-            Poll::Ready(Some(Ok(piece))) => (self.see)(Some(piece)),
-            Poll::Ready(None) => (self.see)(None),
-            Poll::Ready(Some(Err(_))) | Poll::Pending => {}
-        }
-        piece
-    }
-}
-
-impl<F> Unpin for ObservedPayload<F> {}
 
 impl fmt::Debug for BodyStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

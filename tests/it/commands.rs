@@ -252,9 +252,12 @@ fn a_port_that_is_taken_is_1_and_named() {
     let directory = settings(&format!("listen: {{ http: '{address}' }}\n"), &[("a", ROUTE)]);
     let ended = end_of(&mut command("run", directory.path()));
     assert_refused(&ended, 1, &format!("apigw-invoker: cannot listen on {address}: Address already in use"));
-    for (listen, stand_in) in [(&*address, "127.0.0.1:0"), ("127.0.0.1:0", &address)] {
+    for (listen, stand_in, option) in
+        [(&*address, "127.0.0.1:0", ""), ("127.0.0.1:0", &address, " (--stand-in)")]
+    {
         let ended = end_of(&mut binary(&["dev", "--listen", listen, "--stand-in", stand_in]));
-        assert_refused(&ended, 1, &format!("cannot listen on {address}: Address already in use"));
+        let expected = format!("cannot listen on {address}{option}: Address already in use");
+        assert_refused(&ended, 1, &expected);
     }
 }
 

@@ -30,8 +30,8 @@ impl Record {
         self.counters().last_failure.set(Failure { at, request_id, status, code, cause, cure });
     }
 
-    /// Logs the notes of a response. The error of a function that is passed on has one, and is the last failure
-    /// of the route, though the status may be 200.
+    /// Logs the notes of a response. The error of a function that is passed on has one, and is the last
+    /// failure of the route, though the status may be 200.
     pub fn on_notes(&mut self, reply: &ClientReply) {
         for note in &reply.notes {
             self.log_note(note);
