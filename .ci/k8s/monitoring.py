@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import tarfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -148,12 +149,16 @@ def scraped() -> tuple[set[str], set[str]]:
     for name, text in SETTINGS.items():
         text = text.replace("CERTIFICATE", str(certificate)).replace("KEY }", f"{key} }}")
         (settings / name).write_text("\n".join(line.removeprefix(" " * 8) for line in text.splitlines()))
+    # a bundle, because the metrics of a source have samples only if there is one
+    bundle = DIRECTORY / "settings.tar.gz"
+    with tarfile.open(bundle, "w:gz") as archive:
+        archive.add(settings, arcname=".")
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     with (DIRECTORY / "log").open("wb") as log:
         def start(*arguments: str | Path) -> subprocess.Popen[bytes]:
             return subprocess.Popen([INVOKER, *arguments], stdout=log, stderr=log)
 
-        processes = [start("run", "--settings", settings)]
+        processes = [start("run", "--settings", bundle)]
         try:
             # `dev` uses a free port for its admin port if the default one is in use
             wait_for(9180, "/live")
