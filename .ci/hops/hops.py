@@ -15,6 +15,9 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from comparison import compare, exit_code  # noqa: E402
+
 WORK = Path(__file__).resolve().parents[2] / "target/hops"
 CLIENT, PROXY = "127.0.0.7", "127.0.0.1"
 SPOOFED = [
@@ -25,20 +28,10 @@ SPOOFED = [
 # haproxy before the sidecar, before nginx, with the PROXY protocol 1 and 2
 N_PLAIN, N_TLS, N_UNIX, N_CHAIN, N_PROXY, H_PLAIN, H_CHAIN, H_V1, H_V2 = range(19480, 19489)
 NAMES = ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port", "forwarded"]
-differences = 0
 
 
 def end(message: str) -> None:
     sys.exit(f".ci/hops/run: {message}")
-
-
-def compare(name: str, result: object, expected: object) -> None:
-    global differences
-    if result == expected:
-        print(f"ok       {name}")
-    else:
-        differences += 1
-        print(f"DIFFERS  {name}: {result!r} instead of {expected!r}")
 
 
 def eventually(what: str, is_true) -> None:
@@ -255,7 +248,7 @@ def main() -> None:
         for one in running:
             one.process.terminate()
             one.process.wait()
-    sys.exit(1 if differences else 0)
+    sys.exit(exit_code())
 
 
 def nginx_modules() -> str:

@@ -2,13 +2,15 @@
 network and mount namespaces of its own, so that the ports are the defaults.
 """
 
-import http.client
 import json
 import subprocess
 import sys
 from pathlib import Path
 
 from engine import Engine
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from loopback import get  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 WORK = Path(sys.argv[1])
@@ -60,16 +62,6 @@ def serving(engine: Engine) -> None:
     code = engine.stop("serving")
     assert code == 0, code
     print(f"serve: healthy after {took:.1f} s as user 65532, a call was signed, and SIGTERM ended it with 0", flush=True)
-
-
-def get(path: str) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", 9080, timeout=20)
-    try:
-        connection.request("GET", path)
-        response = connection.getresponse()
-        return response.status, response.read()
-    finally:
-        connection.close()
 
 
 main()

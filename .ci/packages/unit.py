@@ -4,7 +4,6 @@ The page's own commands install it. Start, a signed call with keys of LoadCreden
 end.
 """
 
-import http.client
 import json
 import shutil
 import subprocess
@@ -15,6 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from page import commands
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from loopback import get  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ROOT / "packages"
@@ -189,16 +191,6 @@ def ends(machine: Machine) -> None:
     assert get("/orders/echo/1")[0] == 200
     machine.run("systemctl", "stop", UNIT)
     print("wrong settings ended it with 78 and no restart; SIGKILL restarted it", flush=True)
-
-
-def get(path: str) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", 9080, timeout=20)
-    try:
-        connection.request("GET", path)
-        response = connection.getresponse()
-        return response.status, response.read()
-    finally:
-        connection.close()
 
 
 def eventually(what: str, holds: Callable[[], bool]) -> None:

@@ -30,6 +30,9 @@ from opensearchpy import OpenSearch
 from opensearchpy.helpers import bulk
 from verifier import ID, LARGE_SIZE, SECRET, SILENCE, TOKEN, Verifier
 
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from comparison import compare, exit_code  # noqa: E402
+
 BINARY, WORK = Path(sys.argv[1]), Path(sys.argv[2])
 EXAMPLES = Path(__file__).resolve().parents[2] / "k8s/examples/services/settings/routes"
 # the services, with the `payload` of each
@@ -40,16 +43,6 @@ SERVICES = [
     ("bedrock-agentcore", None),
 ]
 MAX_RESIDENT = 40 << 10
-differences = 0
-
-
-def compare(name: str, result: object, expected: object) -> None:
-    global differences
-    if result == expected:
-        print(f"ok       {name}", flush=True)
-    else:
-        differences += 1
-        print(f"DIFFERS  {name}: {result!r:.500} instead of {expected!r:.500}", flush=True)
 
 
 def example_routes(directory: Path, upstream: str) -> None:
@@ -341,8 +334,7 @@ def main() -> None:
             running.process.terminate()
             running.process.wait()
         moto.stop()
-    print(f"{differences} differences")
-    sys.exit(differences > 0)
+    sys.exit(exit_code())
 
 
 main()

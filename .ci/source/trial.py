@@ -19,6 +19,9 @@ from pathlib import Path
 import boto3
 from moto.server import ThreadedMotoServer
 
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from comparison import compare, exit_code  # noqa: E402
+
 BINARY, WORK = Path(sys.argv[1]), Path(sys.argv[2])
 INTERVAL = 1.0
 # the time that a machine under load needs besides the two intervals
@@ -26,16 +29,6 @@ GRACE = 0.5
 LOSS = 10.0
 SIDECARS = 3
 BUCKET, KEY = "settings", "team/settings.tar.gz"
-differences = 0
-
-
-def compare(name: str, result: object, expected: object) -> None:
-    global differences
-    if result == expected:
-        print(f"ok       {name}", flush=True)
-    else:
-        differences += 1
-        print(f"DIFFERS  {name}: {result!r} instead of {expected!r}", flush=True)
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -221,8 +214,7 @@ def main() -> None:
     upstream = serving(Upstream).server_port
     on_a_web_server(upstream)
     on_s3(upstream)
-    print(f"{differences} differences")
-    sys.exit(1 if differences else 0)
+    sys.exit(exit_code())
 
 
 main()
