@@ -12,6 +12,7 @@ mod apisix;
 mod checked;
 mod commands;
 pub mod differences;
+mod entity;
 mod envoy;
 pub mod feature;
 mod input;

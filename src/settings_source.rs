@@ -64,7 +64,7 @@ pub struct SourceOptions {
     pub key: Option<PathBuf>,
     /// The directory of the last good bundle; a temporary one by default.
     pub cache: Option<PathBuf>,
-    /// How long a start without a bundle waits for the source.
+    /// The time limit of the first fetch, with retries, if there is no cached bundle.
     pub wait: Duration,
 }
 

@@ -44,7 +44,8 @@ pub(super) struct FollowingArguments {
     /// The directory that keeps the last good bundle, with which a start without the source serves.
     #[arg(long, value_name = "DIR", env = "APIGW_INVOKER_SETTINGS_CACHE")]
     settings_cache: Option<PathBuf>,
-    /// How long a start without a bundle waits for the source, before it ends with 1.
+    /// The time limit of the first fetch, with retries, if there is no cached bundle; after it the start ends
+    /// with 1.
     #[arg(
         long,
         value_name = "TIME",

@@ -41,7 +41,7 @@ pub struct Report {
 /// A secret as the report names it.
 struct SecretLine {
     file: String,
-    /// Where the value stands in the imported file.
+    /// File and line of the value.
     place: String,
     is_written: bool,
 }

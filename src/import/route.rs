@@ -25,7 +25,7 @@ pub struct Secret {
     pub kind: String,
     /// `None` for a placeholder of a document.
     pub value: Option<SecretString>,
-    /// Where the imported file has it.
+    /// File and line.
     pub place: Place,
     /// The name of the file, once routes have names.
     pub file: Option<String>,

@@ -206,6 +206,8 @@ mod tests {
             ("$env://A_B", Some("$env://A_B")),
             ("$ENV://A_B", Some("$env://A_B")),
             ("{vault://env/a-b}", Some("{vault://env/a-b}")),
+            ("{vault://aws/prod/db/key}", Some("{vault://aws/prod/db/key}")),
+            ("$secret://aws/1/prod/db/key", Some("$secret://aws/1/prod/db/key")),
             ("${{ env \"DECK_AWS_KEY\" }}", Some("$env://DECK_AWS_KEY")),
             ("${{AWS_KEY}}", Some("$env://AWS_KEY")),
             ("${AWS_KEY}", Some("$env://AWS_KEY")),

@@ -115,10 +115,14 @@ fn unavailable(cause: impl Into<Box<dyn Error + Send + Sync>>) -> ProxyError {
 
 /// True if AWS refused a key, which may have been replaced by another in the meantime.
 fn is_refused_key(upstream: &UpstreamReply) -> bool {
-    ["UnrecognizedClient", "InvalidClientTokenId", "InvalidAccessKeyId", "InvalidSignature"]
-        .iter()
-        .chain(&["SignatureDoesNotMatch"])
-        .any(|kind| upstream.is_refusal_for(kind))
+    const REFUSALS: [&str; 5] = [
+        "UnrecognizedClient",
+        "InvalidClientTokenId",
+        "InvalidAccessKeyId",
+        "InvalidSignature",
+        "SignatureDoesNotMatch",
+    ];
+    REFUSALS.iter().any(|kind| upstream.is_refusal_for(kind))
 }
 
 /// True if AWS calls the keys expired.

@@ -6,6 +6,7 @@ use super::kubernetes::{self, Resource};
 use crate::{
     import::{
         differences,
+        entity::Entity,
         route::{LeftOut, Translation},
         values::{place, shown},
     },
@@ -14,20 +15,6 @@ use crate::{
 
 /// The plugin that is translated.
 pub const PLUGIN: &str = "aws-lambda";
-
-/// An entity and the file it stands in.
-#[derive(Clone)]
-pub struct Entity {
-    pub node: ForeignNode,
-    pub file: Arc<str>,
-}
-
-impl Entity {
-    /// The value of a key as text.
-    pub fn text(&self, key: &str) -> Option<String> {
-        self.node.get(key).and_then(ForeignNode::scalar)
-    }
-}
 
 /// A route, and its service if that is around it (ADC).
 pub struct Route {

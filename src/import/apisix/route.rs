@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use super::{
-    entities::{ApisixConfiguration, Entity, PLUGIN, Route, instead},
+    entities::{ApisixConfiguration, PLUGIN, Route, instead},
     paths::{self, ApisixPath},
     plugin,
 };
 use crate::{
     import::{
+        entity::Entity,
         feature::Feature,
         matching,
         route::{ImportedRoute, LeftOut, Translation, Value},

@@ -4,6 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use crate::{
     import::{
+        entity::Entity,
         route::{LeftOut, Translation},
         values::{place, shown},
     },
@@ -28,19 +29,7 @@ const OTHER_ENTITIES: [&str; 12] = [
     "partials",
 ];
 
-/// An entity and the file it stands in.
-#[derive(Clone)]
-pub struct Entity {
-    pub node: ForeignNode,
-    pub file: Arc<str>,
-}
-
 impl Entity {
-    /// The value of a key as text.
-    pub fn text(&self, key: &str) -> Option<String> {
-        self.node.get(key).and_then(ForeignNode::scalar)
-    }
-
     /// Its name, or its id.
     pub fn name(&self) -> Option<String> {
         self.text("name").or_else(|| self.text("id"))

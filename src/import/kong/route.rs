@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 
 use super::{
-    entities::{Entity, KongConfiguration, PLUGIN, Plugin, Route, Scope},
+    entities::{KongConfiguration, PLUGIN, Plugin, Route, Scope},
     paths::{self, KongPath},
     plugin,
 };
 use crate::{
     import::{
         differences,
+        entity::Entity,
         feature::Feature,
         matching,
         route::{Entry, ImportedRoute, LeftOut, Translation, Value},

@@ -4,6 +4,8 @@
 //! overflow the stack of a recursive reader, and a few bytes of nested aliases fill the memory. YAML without
 //! a meaning in settings (a second document, merge keys, a list as a key) is refused with its line.
 
+pub(super) mod node_size;
+
 use std::{
     collections::{BTreeMap, HashMap},
     iter,
@@ -16,6 +18,7 @@ use yaml_rust2::{
     scanner::{Marker, TScalarStyle},
 };
 
+use self::node_size::{Excess, NodeSize};
 use super::{
     mistake::Place,
     shown_key,
@@ -24,10 +27,9 @@ use super::{
 
 /// Levels of lists and tables. The settings have eight, and `body` takes JSON.
 pub const MAX_LEVELS: usize = 32;
-/// Values and keys, those behind aliases each time. A route with every key has a hundred.
-const MAX_VALUES: u64 = 10_000;
-/// Bytes of all texts, those behind aliases each time.
-const MAX_TEXT_BYTES: u64 = 1 << 20;
+/// Values with keys, and bytes of all texts, those behind aliases each time. A route with every key has a
+/// hundred values.
+const MAX_SIZE: NodeSize = NodeSize { values: 10_000, bytes: 1 << 20 };
 /// Of a key (YAML 1.2.2, 7.4.2: implicit keys are limited to 1,024 characters).
 const MAX_KEY_BYTES: usize = 1024;
 /// Of a key that a mistake repeats.
@@ -35,7 +37,7 @@ const MAX_SHOWN_KEY_BYTES: usize = 60;
 /// Duplicate keys that are reported.
 const MAX_DUPLICATES: usize = 100;
 /// The parser's message about a text with more levels of brackets than it counts.
-const PARSER_LEVELS: &str = "recursion limit exceeded";
+pub(super) const PARSER_LEVELS: &str = "recursion limit exceeded";
 
 /// A parsed document.
 pub struct ParsedYaml {
@@ -113,13 +115,6 @@ fn parse_with(mut reader: YamlReader<'_>, text: &str) -> Result<ParsedYaml, Yaml
     }
 }
 
-/// The size of a value with all that is below it.
-#[derive(Debug, Clone, Copy, Default)]
-struct NodeSize {
-    values: u64,
-    bytes: u64,
-}
-
 /// A list or table whose end has not been read.
 struct OpenNode {
     anchor: usize,
@@ -179,9 +174,9 @@ impl<'s> YamlReader<'s> {
                 if self.open.is_empty() && !matches!(&*text, "" | "~" | "null") {
                     return Err(YamlError::root("a text", mark));
                 }
-                let (size_before, bytes) = (self.size, text.len() as u64);
+                let (size_before, size) = (self.size, NodeSize::of_text(&text));
                 let kind = scalar(text, style, tag, mark)?;
-                self.count(NodeSize { values: 1, bytes }, mark)?;
+                self.count(size, mark)?;
                 self.close(kind, anchor, mark.line(), size_before);
             }
             Event::Alias(_) if self.expects_key() => return Err(YamlError::key("an alias", mark)),
@@ -231,7 +226,7 @@ impl<'s> YamlReader<'s> {
         if self.open.len() == 1 && is_path(&text) {
             return Err(path_as_key(&text, mark));
         }
-        let size = NodeSize { values: 1, bytes: text.len() as u64 };
+        let size = NodeSize::of_text(&text);
         let kind = scalar(text.clone(), style, tag, mark)?;
         if matches!(kind, Content::Null) {
             return Err(YamlError::key("null", mark));
@@ -266,30 +261,25 @@ impl<'s> YamlReader<'s> {
             return Err(YamlError::levels(mark));
         }
         self.open.push(OpenNode { anchor, line: mark.line(), size_before: self.size, items });
-        self.count(NodeSize { values: 1, bytes: 0 }, mark)
+        self.count(NodeSize::EMPTY, mark)
     }
 
     fn count(&mut self, size: NodeSize, mark: Marker) -> Result<(), YamlError> {
-        self.size.values = self.size.values.saturating_add(size.values);
-        self.size.bytes = self.size.bytes.saturating_add(size.bytes);
-        if self.size.values > MAX_VALUES {
-            let expected = format!("at most {MAX_VALUES} in a file, those behind aliases each time");
-            return Err(YamlError::new(mark, "too many keys and values", expected));
-        }
-        if self.size.bytes > MAX_TEXT_BYTES {
-            let expected =
-                format!("at most {MAX_TEXT_BYTES} bytes in a file, those behind aliases each time");
-            return Err(YamlError::new(mark, "too much text", expected));
-        }
-        Ok(())
+        let NodeSize { values, bytes } = MAX_SIZE;
+        self.size.add(size, MAX_SIZE).map_err(|excess| {
+            let (problem, limit) = match excess {
+                Excess::Values => ("too many keys and values", values.to_string()),
+                Excess::Bytes => ("too much text", format!("{bytes} bytes")),
+            };
+            let expected = format!("at most {limit} in a file, those behind aliases each time");
+            YamlError::new(mark, problem, expected)
+        })
     }
 
     /// Adds a whole value to the list or table around it. An entry of a table has the line of its key.
     fn close(&mut self, kind: Content, anchor: usize, line: usize, size_before: NodeSize) {
         if anchor > 0 {
-            let NodeSize { values, bytes } = self.size;
-            let size = NodeSize { values: values - size_before.values, bytes: bytes - size_before.bytes };
-            self.anchors.insert(anchor, (kind.clone(), size));
+            self.anchors.insert(anchor, (kind.clone(), self.size.since(size_before)));
         }
         let source = Arc::clone(self.source);
         let is_root = matches!(kind, Content::Table(_) | Content::List(_));
@@ -324,22 +314,26 @@ impl OpenNode {
     }
 }
 
-/// The value of a scalar as the parser's own loader resolves it.
-fn scalar(text: String, style: TScalarStyle, tag: Option<Tag>, mark: Marker) -> Result<Content, YamlError> {
+/// A scalar as the parser's own loader resolves it.
+pub(super) fn resolved(text: String, style: TScalarStyle, tag: Option<Tag>, mark: Marker) -> Yaml {
     let mut loader = YamlLoader::default();
     loader.on_event(Event::Scalar(text, style, 0, tag), mark);
     loader.on_event(Event::DocumentEnd, mark);
-    Ok(match loader.documents() {
-        [Yaml::Boolean(value)] => Content::Boolean(*value),
-        [Yaml::Integer(value)] => Content::Integer(*value),
+    loader.documents().first().cloned().unwrap_or(Yaml::Null)
+}
+
+fn scalar(text: String, style: TScalarStyle, tag: Option<Tag>, mark: Marker) -> Result<Content, YamlError> {
+    Ok(match resolved(text, style, tag, mark) {
+        Yaml::Boolean(value) => Content::Boolean(value),
+        Yaml::Integer(value) => Content::Integer(value),
         // infinity and NaN (YAML 1.2.2, 10.3.2) are valid for no key
-        [Yaml::Real(text)] => match text.parse::<f64>() {
+        Yaml::Real(text) => match text.parse::<f64>() {
             Ok(value) if value.is_finite() => Content::Float(value),
             _ => {
                 return Err(YamlError::new(mark, "not a finite number", "a number, or quotes around a text"));
             }
         },
-        [Yaml::String(text)] => Content::Text(text.clone()),
+        Yaml::String(text) => Content::Text(text),
         _ => Content::Null,
     })
 }

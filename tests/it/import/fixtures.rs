@@ -26,7 +26,7 @@ const CASES: &[Case] = &[
     (&["kong/precedence.yaml"], 0,
         &["disabled-at-route", "of-all", "of-both", "of-route", "of-service"], &[]),
     (&["kong/deck.yaml"], 0, &["deck"], &[]),
-    (&["kong/vaults.yaml"], 0, &["of-env", "of-hcv"], &[]),
+    (&["kong/vaults.yaml"], 0, &["of-aws", "of-env", "of-hcv"], &[]),
     (&["kong/services-with-paths.yaml"], 0,
         &["kept", "kept-root", "kept-two", "stripped", "stripped-root", "whole"], &[]),
     (&["kong/clash.yaml"], 3, &["FIRST-2", "Gr-e", "etc-evil", "first"],
@@ -295,6 +295,7 @@ fn placeholders_are_named_as_what_they_are() {
 fn references_that_settings_have_too_are_kept() {
     let (target, report) = imported("kong/vaults.yaml", 0);
     assert!(target.route("of-env").contains("aws_key: \"{vault://env/lambda-key}\"\n"));
+    assert!(target.route("of-aws").contains("aws_key: \"{vault://aws/lambda/key?region=eu-west-1}\"\n"));
     let to_do = texts(&of_report(&report, "of-hcv")["to_do"]);
     assert!(to_do.contains("not supported here"), "{to_do}");
     let (target, _) = imported("kong/deck.yaml", 0);

@@ -8,21 +8,24 @@
 use std::{borrow::Cow, collections::HashMap, rc::Rc};
 
 use yaml_rust2::{
-    Event, ScanError, Yaml, YamlLoader,
-    parser::{MarkedEventReceiver as _, Parser, Tag},
+    Event, ScanError, Yaml,
+    parser::{Parser, Tag},
     scanner::{Marker, TScalarStyle},
+};
+
+use super::super::yaml::{
+    PARSER_LEVELS,
+    node_size::{Excess, NodeSize},
+    resolved,
 };
 
 /// Levels of lists and tables. An Envoy configuration has about thirty.
 const MAX_LEVELS: usize = 64;
-/// Values and keys, those behind aliases each time. A dump of a thousand routes has fifty thousand.
-const MAX_VALUES: u64 = 500_000;
-/// Bytes of all texts, those behind aliases each time.
-const MAX_TEXT_BYTES: u64 = 32 << 20;
+/// Values with keys, and bytes of all texts, those behind aliases each time. A dump of a thousand routes has
+/// fifty thousand values.
+const MAX_SIZE: NodeSize = NodeSize { values: 500_000, bytes: 32 << 20 };
 /// Keys of one table, whose search is linear.
 const MAX_KEYS: usize = 5_000;
-/// The parser's message about a text with more levels of brackets than it counts.
-const PARSER_LEVELS: &str = "recursion limit exceeded";
 
 /// A value and its line. Has no `Debug`: it may hold a secret.
 #[derive(Clone)]
@@ -197,13 +200,6 @@ fn with_spaces(text: &str) -> String {
     text.split('\n').map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// The size of a value with all that is below it.
-#[derive(Debug, Clone, Copy, Default)]
-struct NodeSize {
-    values: u64,
-    bytes: u64,
-}
-
 /// A list or table whose end has not been read.
 struct OpenNode {
     anchor: usize,
@@ -237,7 +233,7 @@ impl TreeBuilder {
             Event::Scalar(text, ..) if self.expects_key() => self.key(text, mark)?,
             Event::Scalar(text, style, anchor, tag) => {
                 let size_before = self.size;
-                self.count(NodeSize { values: 1, bytes: text.len() as u64 }, mark.line())?;
+                self.count(NodeSize::of_text(&text), mark.line())?;
                 self.close(scalar(text, style, tag, mark), anchor, mark.line(), size_before);
             }
             Event::Alias(_) if self.expects_key() => {
@@ -276,7 +272,7 @@ impl TreeBuilder {
     }
 
     fn key(&mut self, text: String, mark: Marker) -> Result<(), ForeignError> {
-        self.count(NodeSize { values: 1, bytes: text.len() as u64 }, mark.line())?;
+        self.count(NodeSize::of_text(&text), mark.line())?;
         if let Some(OpenNode { items: OpenItems::Table { key, entries, .. }, .. }) = self.open.last_mut() {
             if entries.len() == MAX_KEYS {
                 return Err(ForeignError::new(mark, format!("more than {MAX_KEYS} keys in a table")));
@@ -295,29 +291,25 @@ impl TreeBuilder {
             return Err(ForeignError::levels(mark.line()));
         }
         self.open.push(OpenNode { anchor, line: mark.line(), size_before: self.size, items });
-        self.count(NodeSize { values: 1, bytes: 0 }, mark.line())
+        self.count(NodeSize::EMPTY, mark.line())
     }
 
     fn count(&mut self, size: NodeSize, line: usize) -> Result<(), ForeignError> {
-        self.size.values = self.size.values.saturating_add(size.values);
-        self.size.bytes = self.size.bytes.saturating_add(size.bytes);
-        if self.size.values > MAX_VALUES {
-            let problem = format!("more than {MAX_VALUES} keys and values, those behind aliases each time");
-            return Err(ForeignError { line, problem });
-        }
-        if self.size.bytes > MAX_TEXT_BYTES {
-            let problem = format!("more than {MAX_TEXT_BYTES} bytes of text, those behind aliases each time");
-            return Err(ForeignError { line, problem });
-        }
-        Ok(())
+        let NodeSize { values, bytes } = MAX_SIZE;
+        self.size.add(size, MAX_SIZE).map_err(|excess| {
+            let limit = match excess {
+                Excess::Values => format!("{values} keys and values"),
+                Excess::Bytes => format!("{bytes} bytes of text"),
+            };
+            let problem = format!("more than {limit}, those behind aliases each time");
+            ForeignError { line, problem }
+        })
     }
 
     /// Adds a whole value to the list or table around it. An entry of a table has the line of its key.
     fn close(&mut self, value: ForeignValue, anchor: usize, line: usize, size_before: NodeSize) {
         if anchor > 0 {
-            let NodeSize { values, bytes } = self.size;
-            let size = NodeSize { values: values - size_before.values, bytes: bytes - size_before.bytes };
-            self.anchors.insert(anchor, (value.clone(), size));
+            self.anchors.insert(anchor, (value.clone(), self.size.since(size_before)));
         }
         match self.open.last_mut().map(|open| &mut open.items) {
             None => self.documents.push(ForeignNode { value, line }),
@@ -339,8 +331,7 @@ impl TreeBuilder {
         if level > MAX_LEVELS {
             return Err(ForeignError::levels(1));
         }
-        let bytes = value.as_str().map_or(0, str::len) as u64;
-        self.count(NodeSize { values: 1, bytes }, 1)?;
+        self.count(value.as_str().map_or(NodeSize::EMPTY, NodeSize::of_text), 1)?;
         let value = match value {
             serde_json::Value::Null => ForeignValue::Null,
             serde_json::Value::Bool(value) => ForeignValue::Boolean(value),
@@ -377,19 +368,15 @@ fn merge(mut entries: Vec<(String, ForeignNode)>, merged: &[ForeignNode]) -> For
     ForeignValue::Table(Rc::new(entries))
 }
 
-/// The value of a scalar as the parser's own loader resolves it.
 fn scalar(text: String, style: TScalarStyle, tag: Option<Tag>, mark: Marker) -> ForeignValue {
-    let mut loader = YamlLoader::default();
-    loader.on_event(Event::Scalar(text.clone(), style, 0, tag), mark);
-    loader.on_event(Event::DocumentEnd, mark);
-    match loader.documents() {
-        [Yaml::Boolean(value)] => ForeignValue::Boolean(*value),
-        [Yaml::Integer(value)] => ForeignValue::Integer(*value),
-        [Yaml::Real(number)] => {
+    match resolved(text.clone(), style, tag, mark) {
+        Yaml::Boolean(value) => ForeignValue::Boolean(value),
+        Yaml::Integer(value) => ForeignValue::Integer(value),
+        Yaml::Real(number) => {
             let number = number.parse::<f64>().ok().filter(|number| number.is_finite());
             number.map_or(ForeignValue::Text(text), ForeignValue::Float)
         }
-        [Yaml::String(text)] => ForeignValue::Text(text.clone()),
+        Yaml::String(text) => ForeignValue::Text(text),
         _ => ForeignValue::Null,
     }
 }
