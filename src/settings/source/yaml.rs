@@ -1,24 +1,17 @@
-//! YAML of a settings file, parsed into nodes of the settings' tree, each with its line.
+//! YAML of a settings file as nodes of the settings' tree, each with its line.
 //!
-//! The reader takes the parser's events one by one and counts before it builds: a few bytes of nested lists
-//! overflow the stack of a recursive reader, and a few bytes of nested aliases fill the memory. YAML without
-//! a meaning in settings (a second document, merge keys, a list as a key) is refused with its line.
+//! YAML without a meaning in settings (a second document, merge keys, a list as a key) is refused with its
+//! line.
 
 pub(super) mod node_size;
+pub(super) mod tree;
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    iter,
-    sync::Arc,
+use std::{collections::BTreeMap, fmt::Display, iter, sync::Arc};
+
+use self::{
+    node_size::{Excess, NodeSize},
+    tree::{YamlFault, YamlFaultKind, YamlKey, YamlLimits, YamlNode, YamlValue},
 };
-
-use yaml_rust2::{
-    Event, ScanError, Yaml, YamlLoader,
-    parser::{MarkedEventReceiver as _, Parser, Tag},
-    scanner::{Marker, TScalarStyle},
-};
-
-use self::node_size::{Excess, NodeSize};
 use super::{
     mistake::Place,
     shown_key,
@@ -27,17 +20,15 @@ use super::{
 
 /// Levels of lists and tables. The settings have eight, and `body` takes JSON.
 pub const MAX_LEVELS: usize = 32;
-/// Values with keys, and bytes of all texts, those behind aliases each time. A route with every key has a
-/// hundred values.
-const MAX_SIZE: NodeSize = NodeSize { values: 10_000, bytes: 1 << 20 };
+/// A route with every key has a hundred values.
+const LIMITS: YamlLimits =
+    YamlLimits { levels: MAX_LEVELS, size: NodeSize { values: 10_000, bytes: 1 << 20 } };
 /// Of a key (YAML 1.2.2, 7.4.2: implicit keys are limited to 1,024 characters).
 const MAX_KEY_BYTES: usize = 1024;
 /// Of a key that a mistake repeats.
 const MAX_SHOWN_KEY_BYTES: usize = 60;
 /// Duplicate keys that are reported.
 const MAX_DUPLICATES: usize = 100;
-/// The parser's message about a text with more levels of brackets than it counts.
-pub(super) const PARSER_LEVELS: &str = "recursion limit exceeded";
 
 /// A parsed document.
 pub struct ParsedYaml {
@@ -58,31 +49,44 @@ pub struct YamlError {
 }
 
 impl YamlError {
-    fn new(mark: Marker, problem: impl Into<String>, expected: impl Into<String>) -> Self {
-        Self { line: mark.line(), problem: problem.into(), expected: Some(expected.into()) }
+    fn new(line: usize, problem: impl Into<String>, expected: impl Into<String>) -> Self {
+        Self { line, problem: problem.into(), expected: Some(expected.into()) }
     }
 
-    fn levels(mark: Marker) -> Self {
-        Self::new(mark, "nested too deep", format!("at most {MAX_LEVELS} levels of lists and tables"))
+    fn key(found: &str, line: usize) -> Self {
+        Self::new(line, format!("{found} as a key"), "a key that is a text")
     }
 
-    fn key(found: &str, mark: Marker) -> Self {
-        Self::new(mark, format!("{found} as a key"), "a key that is a text")
-    }
-
-    fn root(found: &str, mark: Marker) -> Self {
+    fn root(found: &str, line: usize) -> Self {
         let expected = "a table of keys such as `uri: /aws/*`, and each route in a file of its own";
-        Self::new(mark, format!("found {found}"), expected)
+        Self::new(line, format!("found {found}"), expected)
+    }
+
+    fn too_large(problem: &str, limit: impl Display, line: usize) -> Self {
+        Self::new(line, problem, format!("at most {limit} in a file, those behind aliases each time"))
     }
 }
 
-impl From<ScanError> for YamlError {
-    fn from(error: ScanError) -> Self {
-        if error.info() == PARSER_LEVELS {
-            return Self::levels(*error.marker());
+impl From<YamlFault> for YamlError {
+    fn from(YamlFault { line, kind }: YamlFault) -> Self {
+        let NodeSize { values, bytes } = LIMITS.size;
+        match kind {
+            YamlFaultKind::Syntax(message) => {
+                Self { line, problem: format!("not valid YAML: {message}"), expected: None }
+            }
+            YamlFaultKind::Levels => {
+                Self::new(line, "nested too deep", format!("at most {MAX_LEVELS} levels of lists and tables"))
+            }
+            YamlFaultKind::Size(Excess::Values) => Self::too_large("too many keys and values", values, line),
+            YamlFaultKind::Size(Excess::Bytes) => {
+                Self::too_large("too much text", format!("{bytes} bytes"), line)
+            }
+            YamlFaultKind::RecursiveAlias => {
+                let expected = "an alias after the end of the node with its anchor";
+                Self::new(line, "a recursive alias: it is inside its own anchor", expected)
+            }
+            YamlFaultKind::Key(found) => Self::key(found, line),
         }
-        let problem = format!("not valid YAML: {}", error.info());
-        Self { line: error.marker().line(), problem, expected: None }
     }
 }
 
@@ -91,249 +95,133 @@ impl From<ScanError> for YamlError {
 /// # Errors
 /// The first reason why the text is refused.
 pub fn parse(text: &str, source: &Arc<str>) -> Result<ParsedYaml, YamlError> {
-    parse_with(YamlReader::new(source), text)
+    parse_root(text, source, |root| matches!(root, YamlValue::Table(_)))
 }
 
 /// As [`parse`], and the root may be a list.
 #[cfg(feature = "dev")]
 pub fn parse_list(text: &str, source: &Arc<str>) -> Result<ParsedYaml, YamlError> {
-    parse_with(YamlReader { takes_list: true, ..YamlReader::new(source) }, text)
+    parse_root(text, source, |root| matches!(root, YamlValue::Table(_) | YamlValue::List(_)))
 }
 
-fn parse_with(mut reader: YamlReader<'_>, text: &str) -> Result<ParsedYaml, YamlError> {
+fn parse_root(
+    text: &str,
+    source: &Arc<str>,
+    is_root: impl Fn(&YamlValue) -> bool,
+) -> Result<ParsedYaml, YamlError> {
     // the parser takes a byte order mark (YAML 1.2.2, 5.2) for a part of the first key
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     check_characters(text)?;
-    let mut parser = Parser::new_from_str(text);
-    loop {
-        // `Parser::load` recurses for each level without a limit
-        let (event, mark) = parser.next_token()?;
-        if event == Event::StreamEnd {
-            return Ok(ParsedYaml { root: reader.root, duplicates: reader.duplicates });
-        }
-        reader.take(event, mark)?;
+    let mut documents = tree::documents(text, LIMITS)?.into_iter();
+    let (first, second) = (documents.next(), documents.next());
+    if let Some(second) = second {
+        let expected = "one document in a file, and each route in a file of its own";
+        return Err(YamlError::new(second.line, "a second YAML document begins", expected));
     }
+    let mut reader = YamlReader { source, path: Vec::new(), duplicates: Vec::new(), is_in_alias: false };
+    let root = match first.map(|document| document.root) {
+        Some(root) if is_root(&root.value) => {
+            let content = reader.content(&root)?;
+            reader.node(content, root.line)
+        }
+        // a document of null has no keys
+        None | Some(YamlNode { value: YamlValue::Null, .. }) => {
+            Node { place: Place::file(Arc::clone(source)), ..Node::empty() }
+        }
+        Some(YamlNode { value: YamlValue::List(_), line, .. }) => {
+            return Err(YamlError::root("a list", line));
+        }
+        Some(YamlNode { line, .. }) => return Err(YamlError::root("a text", line)),
+    };
+    Ok(ParsedYaml { root, duplicates: reader.duplicates })
 }
 
-/// A list or table whose end has not been read.
-struct OpenNode {
-    anchor: usize,
-    line: usize,
-    /// Of all values before it.
-    size_before: NodeSize,
-    items: OpenItems,
-}
-
-enum OpenItems {
-    List(BTreeMap<usize, Node>),
-    Table {
-        entries: BTreeMap<String, Node>,
-        /// The key whose value comes next, and its line.
-        key: Option<(String, usize)>,
-    },
-}
-
+/// Makes the settings' nodes of YAML's.
 struct YamlReader<'s> {
     source: &'s Arc<str>,
-    root: Node,
+    /// Of the keys and items around the value that is read.
+    path: Vec<String>,
     duplicates: Vec<(String, usize)>,
-    open: Vec<OpenNode>,
-    anchors: HashMap<usize, (Content, NodeSize)>,
-    size: NodeSize,
-    /// A document has begun.
-    has_begun: bool,
-    /// The root may be a list.
-    takes_list: bool,
+    /// Duplicates behind an alias are reported where they are written.
+    is_in_alias: bool,
 }
 
-impl<'s> YamlReader<'s> {
-    fn new(source: &'s Arc<str>) -> Self {
-        Self {
-            source,
-            root: Node { place: Place::file(Arc::clone(source)), ..Node::empty() },
-            duplicates: Vec::new(),
-            open: Vec::new(),
-            anchors: HashMap::new(),
-            size: NodeSize::default(),
-            has_begun: false,
-            takes_list: false,
-        }
-    }
-
-    fn take(&mut self, event: Event, mark: Marker) -> Result<(), YamlError> {
-        match event {
-            Event::DocumentStart if self.has_begun => {
-                let expected = "one document in a file, and each route in a file of its own";
-                return Err(YamlError::new(mark, "a second YAML document begins", expected));
-            }
-            Event::DocumentStart => self.has_begun = true,
-            Event::Scalar(text, style, anchor, tag) if self.expects_key() => {
-                self.key(text, style, anchor, tag, mark)?;
-            }
-            Event::Scalar(text, style, anchor, tag) => {
-                if self.open.is_empty() && !matches!(&*text, "" | "~" | "null") {
-                    return Err(YamlError::root("a text", mark));
-                }
-                let (size_before, size) = (self.size, NodeSize::of_text(&text));
-                let kind = scalar(text, style, tag, mark)?;
-                self.count(size, mark)?;
-                self.close(kind, anchor, mark.line(), size_before);
-            }
-            Event::Alias(_) if self.expects_key() => return Err(YamlError::key("an alias", mark)),
-            Event::Alias(anchor) => {
-                let Some((kind, size)) = self.anchors.get(&anchor).cloned() else {
-                    let expected = "an alias after the end of the node with its anchor";
-                    return Err(YamlError::new(
-                        mark,
-                        "a recursive alias: it is inside its own anchor",
-                        expected,
-                    ));
-                };
-                self.count(size, mark)?;
-                self.close(kind, 0, mark.line(), self.size);
-            }
-            Event::SequenceStart(anchor, _) => self.open(anchor, OpenItems::List(BTreeMap::new()), mark)?,
-            Event::MappingStart(anchor, _) => {
-                self.open(anchor, OpenItems::Table { entries: BTreeMap::new(), key: None }, mark)?;
-            }
-            Event::SequenceEnd | Event::MappingEnd => {
-                if let Some(OpenNode { anchor, line, size_before, items }) = self.open.pop() {
-                    let kind = match items {
-                        OpenItems::List(items) => Content::List(items),
-                        OpenItems::Table { entries, .. } => Content::Table(entries),
-                    };
-                    self.close(kind, anchor, line, size_before);
-                }
-            }
-            Event::DocumentEnd | Event::StreamStart | Event::StreamEnd | Event::Nothing => {}
-        }
-        Ok(())
-    }
-
-    fn expects_key(&self) -> bool {
-        matches!(self.open.last(), Some(OpenNode { items: OpenItems::Table { key: None, .. }, .. }))
-    }
-
-    fn key(
-        &mut self,
-        text: String,
-        style: TScalarStyle,
-        anchor: usize,
-        tag: Option<Tag>,
-        mark: Marker,
-    ) -> Result<(), YamlError> {
-        check_key(&text, style, mark)?;
-        if self.open.len() == 1 && is_path(&text) {
-            return Err(path_as_key(&text, mark));
-        }
-        let size = NodeSize::of_text(&text);
-        let kind = scalar(text.clone(), style, tag, mark)?;
-        if matches!(kind, Content::Null) {
-            return Err(YamlError::key("null", mark));
-        }
-        self.count(size, mark)?;
-        if anchor > 0 {
-            self.anchors.insert(anchor, (kind, size));
-        }
-        let duplicates = &mut self.duplicates;
-        if let Some((OpenNode { items: OpenItems::Table { entries, key }, .. }, above)) =
-            self.open.split_last_mut()
-        {
-            if entries.contains_key(&text) && duplicates.len() < MAX_DUPLICATES {
-                let path: Vec<String> =
-                    above.iter().map(OpenNode::next_name).chain(iter::once(text.clone())).collect();
-                duplicates.push((shown_key::joined(path.iter().map(String::as_str)), mark.line()));
-            }
-            *key = Some((text, mark.line()));
-        }
-        Ok(())
-    }
-
-    fn open(&mut self, anchor: usize, items: OpenItems, mark: Marker) -> Result<(), YamlError> {
-        let is_list = matches!(items, OpenItems::List(_));
-        if self.open.is_empty() && is_list && !self.takes_list {
-            return Err(YamlError::root("a list", mark));
-        }
-        if self.expects_key() {
-            return Err(YamlError::key(if is_list { "a list" } else { "a table" }, mark));
-        }
-        if self.open.len() == MAX_LEVELS {
-            return Err(YamlError::levels(mark));
-        }
-        self.open.push(OpenNode { anchor, line: mark.line(), size_before: self.size, items });
-        self.count(NodeSize::EMPTY, mark)
-    }
-
-    fn count(&mut self, size: NodeSize, mark: Marker) -> Result<(), YamlError> {
-        let NodeSize { values, bytes } = MAX_SIZE;
-        self.size.add(size, MAX_SIZE).map_err(|excess| {
-            let (problem, limit) = match excess {
-                Excess::Values => ("too many keys and values", values.to_string()),
-                Excess::Bytes => ("too much text", format!("{bytes} bytes")),
-            };
-            let expected = format!("at most {limit} in a file, those behind aliases each time");
-            YamlError::new(mark, problem, expected)
-        })
-    }
-
-    /// Adds a whole value to the list or table around it. An entry of a table has the line of its key.
-    fn close(&mut self, kind: Content, anchor: usize, line: usize, size_before: NodeSize) {
-        if anchor > 0 {
-            self.anchors.insert(anchor, (kind.clone(), self.size.since(size_before)));
-        }
-        let source = Arc::clone(self.source);
-        let is_root = matches!(kind, Content::Table(_) | Content::List(_));
-        let node = |line| Node {
-            content: kind,
-            place: Place { source, line: Some(line) },
-            notation: Notation::Typed,
-            file: None,
-            secret: None,
+impl YamlReader<'_> {
+    fn content(&mut self, node: &YamlNode) -> Result<Content, YamlError> {
+        let was_in_alias = self.is_in_alias;
+        self.is_in_alias |= node.is_alias;
+        let content = match &node.value {
+            YamlValue::List(items) => self.list(items)?,
+            YamlValue::Table(entries) => self.table(entries)?,
+            value => scalar(value, node.line)?,
         };
-        match self.open.last_mut().map(|open| &mut open.items) {
-            // a document of null has no keys
-            None if is_root => self.root = node(line),
-            None => {}
-            Some(OpenItems::List(items)) => drop(items.insert(items.len(), node(line))),
-            Some(OpenItems::Table { entries, key }) => {
-                if let Some((key, line)) = key.take() {
-                    entries.insert(key, node(line));
-                }
+        self.is_in_alias = was_in_alias;
+        Ok(content)
+    }
+
+    fn list(&mut self, items: &[YamlNode]) -> Result<Content, YamlError> {
+        let mut list = BTreeMap::new();
+        for (index, item) in items.iter().enumerate() {
+            self.path.push(index.to_string());
+            let content = self.content(item)?;
+            self.path.pop();
+            list.insert(index, self.node(content, item.line));
+        }
+        Ok(Content::List(list))
+    }
+
+    /// An entry has the line of its key.
+    fn table(&mut self, entries: &[(YamlKey, YamlNode)]) -> Result<Content, YamlError> {
+        let mut table = BTreeMap::new();
+        for (key, value) in entries {
+            self.check_key(key)?;
+            if table.contains_key(&key.text) && !self.is_in_alias && self.duplicates.len() < MAX_DUPLICATES {
+                let path = self.path.iter().chain(iter::once(&key.text)).map(String::as_str);
+                self.duplicates.push((shown_key::joined(path), key.line));
             }
+            self.path.push(key.text.clone());
+            let content = self.content(value)?;
+            self.path.pop();
+            table.insert(key.text.clone(), self.node(content, key.line));
+        }
+        Ok(Content::Table(table))
+    }
+
+    fn node(&self, content: Content, line: usize) -> Node {
+        let place = Place { source: Arc::clone(self.source), line: Some(line) };
+        Node { content, place, notation: Notation::Typed, file: None, secret: None }
+    }
+
+    fn check_key(&self, YamlKey { text, value, is_plain, line }: &YamlKey) -> Result<(), YamlError> {
+        if text == "<<" && *is_plain {
+            let expected = "the keys themselves, or what all routes share under `defaults` in default.yaml";
+            return Err(YamlError::new(*line, "merge keys (`<<`) are not supported", expected));
+        }
+        if text.len() > MAX_KEY_BYTES {
+            return Err(YamlError::new(*line, "a key too long", format!("at most {MAX_KEY_BYTES} bytes")));
+        }
+        if self.path.is_empty() && is_path(text) {
+            return Err(path_as_key(text, *line));
+        }
+        match scalar(value, *line)? {
+            Content::Null => Err(YamlError::key("null", *line)),
+            _ => Ok(()),
         }
     }
 }
 
-impl OpenNode {
-    /// The name of the entry or item that is being read.
-    fn next_name(&self) -> String {
-        match &self.items {
-            OpenItems::List(items) => items.len().to_string(),
-            OpenItems::Table { key, .. } => key.as_ref().map(|(key, _)| key.clone()).unwrap_or_default(),
-        }
-    }
-}
-
-/// A scalar as the parser's own loader resolves it.
-pub(super) fn resolved(text: String, style: TScalarStyle, tag: Option<Tag>, mark: Marker) -> Yaml {
-    let mut loader = YamlLoader::default();
-    loader.on_event(Event::Scalar(text, style, 0, tag), mark);
-    loader.on_event(Event::DocumentEnd, mark);
-    loader.documents().first().cloned().unwrap_or(Yaml::Null)
-}
-
-fn scalar(text: String, style: TScalarStyle, tag: Option<Tag>, mark: Marker) -> Result<Content, YamlError> {
-    Ok(match resolved(text, style, tag, mark) {
-        Yaml::Boolean(value) => Content::Boolean(value),
-        Yaml::Integer(value) => Content::Integer(value),
-        // infinity and NaN (YAML 1.2.2, 10.3.2) are valid for no key
-        Yaml::Real(text) => match text.parse::<f64>() {
+fn scalar(value: &YamlValue, line: usize) -> Result<Content, YamlError> {
+    Ok(match value {
+        YamlValue::Boolean(value) => Content::Boolean(*value),
+        YamlValue::Integer(value) => Content::Integer(*value),
+        // infinity and NaN are valid for no key
+        YamlValue::Real(text) => match text.parse::<f64>() {
             Ok(value) if value.is_finite() => Content::Float(value),
             _ => {
-                return Err(YamlError::new(mark, "not a finite number", "a number, or quotes around a text"));
+                return Err(YamlError::new(line, "not a finite number", "a number, or quotes around a text"));
             }
         },
-        Yaml::String(text) => Content::Text(text),
+        YamlValue::Text(text) => Content::Text(text.clone()),
         _ => Content::Null,
     })
 }
@@ -362,24 +250,13 @@ fn is_printable(char: char) -> bool {
     }
 }
 
-fn check_key(text: &str, style: TScalarStyle, mark: Marker) -> Result<(), YamlError> {
-    if text == "<<" && style == TScalarStyle::Plain {
-        let expected = "the keys themselves, or what all routes share under `defaults` in default.yaml";
-        return Err(YamlError::new(mark, "merge keys (`<<`) are not supported", expected));
-    }
-    if text.len() > MAX_KEY_BYTES {
-        return Err(YamlError::new(mark, "a key too long", format!("at most {MAX_KEY_BYTES} bytes")));
-    }
-    Ok(())
-}
-
 /// True if the `config` crate takes a key at the first level of a file, or a variable's name, for a path: of
 /// `a[400000000]` it makes a list of as many items.
 pub fn is_path(key: &str) -> bool {
     key.contains(['.', '[', ']'])
 }
 
-fn path_as_key(text: &str, mark: Marker) -> YamlError {
+fn path_as_key(text: &str, line: usize) -> YamlError {
     let is_word =
         |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
     let expected = match text.split_once('.') {
@@ -388,7 +265,7 @@ fn path_as_key(text: &str, mark: Marker) -> YamlError {
         }
         _ => "keys one below the other, each on a line of its own".to_owned(),
     };
-    YamlError::new(mark, "a key with `.` or `[`", expected)
+    YamlError::new(line, "a key with `.` or `[`", expected)
 }
 
 #[cfg(test)]
@@ -452,6 +329,19 @@ mod tests {
         let most = format!("a: {}1{}", "[".repeat(31), "]".repeat(31));
         assert!(parsed(&most).is_ok());
         assert_eq!(refused(&format!("a: {}1{}", "[".repeat(32), "]".repeat(32))), deep(1));
+    }
+
+    #[test]
+    fn x4_aliases_add_the_levels_behind_them() {
+        let anchored = |levels| format!("a: &a {}1{}\n", "[".repeat(levels), "]".repeat(levels));
+        assert!(parsed(&format!("{}b: [*a]\n", anchored(30))).is_ok());
+        assert_eq!(refused(&format!("{}b: [*a]\n", anchored(31))), (2, "nested too deep".to_owned()));
+    }
+
+    #[test]
+    fn a_duplicate_key_behind_an_alias_is_reported_once() {
+        let parsed = parsed("a: &a { b: 1, b: 2 }\nc: [*a, *a]\nd: &k e\nf: *k\n").unwrap();
+        assert_eq!(parsed.duplicates, [("a.b".to_owned(), 1)]);
     }
 
     #[test]

@@ -1,29 +1,17 @@
 //! YAML or JSON of another program as a tree, in which each value has its line.
 //!
 //! More is accepted than in settings: several documents, merge keys (`<<`), JSON with a comma too many, keys
-//! that are numbers. Sizes are counted before anything is built, with aliases each time, as in `yaml.rs`: a
-//! few bytes of nested lists overflow the stack of a recursive reader, and a few bytes of nested aliases fill
-//! the memory.
+//! that are numbers.
 
 use std::{borrow::Cow, collections::HashMap, rc::Rc};
 
-use yaml_rust2::{
-    Event, ScanError, Yaml,
-    parser::{Parser, Tag},
-    scanner::{Marker, TScalarStyle},
-};
-
 use super::super::yaml::{
-    PARSER_LEVELS,
     node_size::{Excess, NodeSize},
-    resolved,
+    tree::{self, YamlFault, YamlFaultKind, YamlKey, YamlLimits, YamlNode, YamlValue},
 };
 
-/// Levels of lists and tables. An Envoy configuration has about thirty.
-const MAX_LEVELS: usize = 64;
-/// Values with keys, and bytes of all texts, those behind aliases each time. A dump of a thousand routes has
-/// fifty thousand values.
-const MAX_SIZE: NodeSize = NodeSize { values: 500_000, bytes: 32 << 20 };
+/// An Envoy configuration has about thirty levels, a dump of a thousand routes fifty thousand values.
+const LIMITS: YamlLimits = YamlLimits { levels: 64, size: NodeSize { values: 500_000, bytes: 32 << 20 } };
 /// Keys of one table, whose search is linear.
 const MAX_KEYS: usize = 5_000;
 
@@ -56,22 +44,24 @@ pub struct ForeignError {
     pub problem: String,
 }
 
-impl ForeignError {
-    fn new(mark: Marker, problem: impl Into<String>) -> Self {
-        Self { line: mark.line(), problem: problem.into() }
-    }
-
-    fn levels(line: usize) -> Self {
-        Self { line, problem: format!("nested too deep: more than {MAX_LEVELS} levels of lists and tables") }
-    }
-}
-
-impl From<ScanError> for ForeignError {
-    fn from(error: ScanError) -> Self {
-        if error.info() == PARSER_LEVELS {
-            return Self::levels(error.marker().line());
-        }
-        Self { line: error.marker().line(), problem: format!("not valid YAML: {}", error.info()) }
+impl From<YamlFault> for ForeignError {
+    fn from(YamlFault { line, kind }: YamlFault) -> Self {
+        let YamlLimits { levels, size: NodeSize { values, bytes } } = LIMITS;
+        let too_large = |limit| format!("more than {limit}, those behind aliases each time");
+        let problem = match kind {
+            YamlFaultKind::Syntax(message) => format!("not valid YAML: {message}"),
+            YamlFaultKind::Levels => {
+                format!("nested too deep: more than {levels} levels of lists and tables")
+            }
+            YamlFaultKind::Size(Excess::Values) => too_large(format!("{values} keys and values")),
+            YamlFaultKind::Size(Excess::Bytes) => too_large(format!("{bytes} bytes of text")),
+            YamlFaultKind::RecursiveAlias => "a recursive alias: it is inside its own anchor".to_owned(),
+            YamlFaultKind::Key(found @ "an alias") => format!("{found} as a key"),
+            YamlFaultKind::Key(_) => {
+                "a list or table as a key; is this a template that was not rendered?".to_owned()
+            }
+        };
+        Self { line, problem }
     }
 }
 
@@ -175,20 +165,13 @@ pub fn parse(text: &str) -> Result<Vec<ForeignNode>, ForeignError> {
     if text.trim_start().starts_with(['{', '['])
         && let Ok(value) = serde_json::from_str::<serde_json::Value>(text)
     {
-        return Ok(vec![TreeBuilder::default().of_json(value, 0)?]);
+        return Ok(vec![of_json(value, 0, &mut NodeSize::default())?]);
     }
     // YAML allows no tabs in indentation, and JSON does
     let is_json = text.trim_start().starts_with(['{', '[']);
     let text = if is_json { Cow::Owned(with_spaces(text)) } else { Cow::Borrowed(text) };
-    let (mut parser, mut builder) = (Parser::new_from_str(&text), TreeBuilder::default());
-    loop {
-        // `Parser::load` recurses for each level without a limit
-        let (event, mark) = parser.next_token()?;
-        if event == Event::StreamEnd {
-            return Ok(builder.documents);
-        }
-        builder.take(event, mark)?;
-    }
+    let documents = tree::documents(&text, LIMITS)?;
+    documents.into_iter().map(|document| of_yaml(&document.root, document.root.line)).collect()
 }
 
 /// The text with blanks in the place of tabs at the beginnings of lines.
@@ -200,161 +183,79 @@ fn with_spaces(text: &str) -> String {
     text.split('\n').map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// A list or table whose end has not been read.
-struct OpenNode {
-    anchor: usize,
-    line: usize,
-    size_before: NodeSize,
-    items: OpenItems,
+/// The value of a node. An entry of a table has the line of its key.
+fn of_yaml(node: &YamlNode, line: usize) -> Result<ForeignNode, ForeignError> {
+    let value = match &node.value {
+        YamlValue::Null => ForeignValue::Null,
+        YamlValue::Boolean(value) => ForeignValue::Boolean(*value),
+        YamlValue::Integer(number) => ForeignValue::Integer(*number),
+        YamlValue::Real(text) => {
+            let number = text.parse::<f64>().ok().filter(|number| number.is_finite());
+            number.map_or_else(|| ForeignValue::Text(text.clone()), ForeignValue::Float)
+        }
+        YamlValue::Text(text) => ForeignValue::Text(text.clone()),
+        YamlValue::List(items) => {
+            let items: Result<Vec<_>, _> = items.iter().map(|item| of_yaml(item, item.line)).collect();
+            ForeignValue::List(Rc::new(items?))
+        }
+        YamlValue::Table(entries) => table(entries)?,
+    };
+    Ok(ForeignNode { value, line })
 }
 
-enum OpenItems {
-    List(Vec<ForeignNode>),
-    Table {
-        entries: Vec<(String, ForeignNode)>,
-        /// The key whose value comes next, and its line.
-        key: Option<(String, usize)>,
-        /// Tables of merge keys.
-        merged: Vec<ForeignNode>,
-    },
+fn table(entries: &[(YamlKey, YamlNode)]) -> Result<ForeignValue, ForeignError> {
+    let (mut table, mut merged): (Vec<(String, ForeignNode)>, Vec<_>) = (Vec::new(), Vec::new());
+    let mut positions: HashMap<&str, usize> = HashMap::new();
+    for (key, value) in entries {
+        let node = of_yaml(value, key.line)?;
+        if key.text == "<<" {
+            merged.push(node);
+        } else if let Some(&position) = positions.get(&*key.text) {
+            // the last one wins, as in the parsers of the peers
+            table[position].1 = node;
+        } else if table.len() == MAX_KEYS {
+            return Err(ForeignError {
+                line: key.line,
+                problem: format!("more than {MAX_KEYS} keys in a table"),
+            });
+        } else {
+            positions.insert(&key.text, table.len());
+            table.push((key.text.clone(), node));
+        }
+    }
+    Ok(merge(table, &merged))
 }
 
-#[derive(Default)]
-struct TreeBuilder {
-    documents: Vec<ForeignNode>,
-    open: Vec<OpenNode>,
-    anchors: HashMap<usize, (ForeignValue, NodeSize)>,
-    size: NodeSize,
-}
-
-impl TreeBuilder {
-    fn take(&mut self, event: Event, mark: Marker) -> Result<(), ForeignError> {
-        match event {
-            Event::Scalar(text, ..) if self.expects_key() => self.key(text, mark)?,
-            Event::Scalar(text, style, anchor, tag) => {
-                let size_before = self.size;
-                self.count(NodeSize::of_text(&text), mark.line())?;
-                self.close(scalar(text, style, tag, mark), anchor, mark.line(), size_before);
-            }
-            Event::Alias(_) if self.expects_key() => {
-                return Err(ForeignError::new(mark, "an alias as a key"));
-            }
-            Event::Alias(anchor) => {
-                let Some((value, size)) = self.anchors.get(&anchor).cloned() else {
-                    return Err(ForeignError::new(mark, "a recursive alias: it is inside its own anchor"));
-                };
-                let size_before = self.size;
-                self.count(size, mark.line())?;
-                self.close(value, 0, mark.line(), size_before);
-            }
-            Event::SequenceStart(anchor, _) => self.open(anchor, OpenItems::List(Vec::new()), mark)?,
-            Event::MappingStart(anchor, _) => {
-                let items = OpenItems::Table { entries: Vec::new(), key: None, merged: Vec::new() };
-                self.open(anchor, items, mark)?;
-            }
-            Event::SequenceEnd | Event::MappingEnd => {
-                if let Some(OpenNode { anchor, line, size_before, items }) = self.open.pop() {
-                    let value = match items {
-                        OpenItems::List(items) => ForeignValue::List(Rc::new(items)),
-                        OpenItems::Table { entries, merged, .. } => merge(entries, &merged),
-                    };
-                    self.close(value, anchor, line, size_before);
-                }
-            }
-            Event::DocumentStart => self.anchors.clear(),
-            Event::DocumentEnd | Event::StreamStart | Event::StreamEnd | Event::Nothing => {}
-        }
-        Ok(())
+/// Counts as the builder of YAML does.
+fn of_json(value: serde_json::Value, level: usize, size: &mut NodeSize) -> Result<ForeignNode, ForeignError> {
+    let fault = |kind| YamlFault { line: 1, kind };
+    if level > LIMITS.levels {
+        return Err(fault(YamlFaultKind::Levels).into());
     }
-
-    fn expects_key(&self) -> bool {
-        matches!(self.open.last(), Some(OpenNode { items: OpenItems::Table { key: None, .. }, .. }))
-    }
-
-    fn key(&mut self, text: String, mark: Marker) -> Result<(), ForeignError> {
-        self.count(NodeSize::of_text(&text), mark.line())?;
-        if let Some(OpenNode { items: OpenItems::Table { key, entries, .. }, .. }) = self.open.last_mut() {
-            if entries.len() == MAX_KEYS {
-                return Err(ForeignError::new(mark, format!("more than {MAX_KEYS} keys in a table")));
+    size.add(value.as_str().map_or(NodeSize::EMPTY, NodeSize::of_text), LIMITS.size)
+        .map_err(|excess| fault(YamlFaultKind::Size(excess)))?;
+    let value = match value {
+        serde_json::Value::Null => ForeignValue::Null,
+        serde_json::Value::Bool(value) => ForeignValue::Boolean(value),
+        serde_json::Value::Number(number) => match number.as_i64() {
+            Some(number) => ForeignValue::Integer(number),
+            None => ForeignValue::Float(number.as_f64().unwrap_or(f64::MAX)),
+        },
+        serde_json::Value::String(text) => ForeignValue::Text(text),
+        serde_json::Value::Array(items) => {
+            let items: Result<Vec<_>, _> =
+                items.into_iter().map(|item| of_json(item, level + 1, size)).collect();
+            ForeignValue::List(Rc::new(items?))
+        }
+        serde_json::Value::Object(entries) => {
+            let mut table = Vec::with_capacity(entries.len());
+            for (key, value) in entries {
+                table.push((key, of_json(value, level + 1, size)?));
             }
-            *key = Some((text, mark.line()));
+            ForeignValue::Table(Rc::new(table))
         }
-        Ok(())
-    }
-
-    fn open(&mut self, anchor: usize, items: OpenItems, mark: Marker) -> Result<(), ForeignError> {
-        if self.expects_key() {
-            let problem = "a list or table as a key; is this a template that was not rendered?";
-            return Err(ForeignError::new(mark, problem));
-        }
-        if self.open.len() == MAX_LEVELS {
-            return Err(ForeignError::levels(mark.line()));
-        }
-        self.open.push(OpenNode { anchor, line: mark.line(), size_before: self.size, items });
-        self.count(NodeSize::EMPTY, mark.line())
-    }
-
-    fn count(&mut self, size: NodeSize, line: usize) -> Result<(), ForeignError> {
-        let NodeSize { values, bytes } = MAX_SIZE;
-        self.size.add(size, MAX_SIZE).map_err(|excess| {
-            let limit = match excess {
-                Excess::Values => format!("{values} keys and values"),
-                Excess::Bytes => format!("{bytes} bytes of text"),
-            };
-            let problem = format!("more than {limit}, those behind aliases each time");
-            ForeignError { line, problem }
-        })
-    }
-
-    /// Adds a whole value to the list or table around it. An entry of a table has the line of its key.
-    fn close(&mut self, value: ForeignValue, anchor: usize, line: usize, size_before: NodeSize) {
-        if anchor > 0 {
-            self.anchors.insert(anchor, (value.clone(), self.size.since(size_before)));
-        }
-        match self.open.last_mut().map(|open| &mut open.items) {
-            None => self.documents.push(ForeignNode { value, line }),
-            Some(OpenItems::List(items)) => items.push(ForeignNode { value, line }),
-            Some(OpenItems::Table { entries, key, merged }) => {
-                let Some((key, line)) = key.take() else { return };
-                let node = ForeignNode { value, line };
-                match entries.iter_mut().find(|(name, _)| *name == key) {
-                    _ if key == "<<" => merged.push(node),
-                    // the last one wins, as in the parsers of the peers
-                    Some((_, earlier)) => *earlier = node,
-                    None => entries.push((key, node)),
-                }
-            }
-        }
-    }
-
-    fn of_json(&mut self, value: serde_json::Value, level: usize) -> Result<ForeignNode, ForeignError> {
-        if level > MAX_LEVELS {
-            return Err(ForeignError::levels(1));
-        }
-        self.count(value.as_str().map_or(NodeSize::EMPTY, NodeSize::of_text), 1)?;
-        let value = match value {
-            serde_json::Value::Null => ForeignValue::Null,
-            serde_json::Value::Bool(value) => ForeignValue::Boolean(value),
-            serde_json::Value::Number(number) => match number.as_i64() {
-                Some(number) => ForeignValue::Integer(number),
-                None => ForeignValue::Float(number.as_f64().unwrap_or(f64::MAX)),
-            },
-            serde_json::Value::String(text) => ForeignValue::Text(text),
-            serde_json::Value::Array(items) => {
-                let items: Result<Vec<_>, _> =
-                    items.into_iter().map(|item| self.of_json(item, level + 1)).collect();
-                ForeignValue::List(Rc::new(items?))
-            }
-            serde_json::Value::Object(entries) => {
-                let mut table = Vec::with_capacity(entries.len());
-                for (key, value) in entries {
-                    table.push((key, self.of_json(value, level + 1)?));
-                }
-                ForeignValue::Table(Rc::new(table))
-            }
-        };
-        Ok(ForeignNode { value, line: 0 })
-    }
+    };
+    Ok(ForeignNode { value, line: 0 })
 }
 
 /// A table with the entries of its merge keys that it does not have itself (YAML's merge type,
@@ -366,19 +267,6 @@ fn merge(mut entries: Vec<(String, ForeignNode)>, merged: &[ForeignNode]) -> For
         }
     }
     ForeignValue::Table(Rc::new(entries))
-}
-
-fn scalar(text: String, style: TScalarStyle, tag: Option<Tag>, mark: Marker) -> ForeignValue {
-    match resolved(text.clone(), style, tag, mark) {
-        Yaml::Boolean(value) => ForeignValue::Boolean(value),
-        Yaml::Integer(value) => ForeignValue::Integer(value),
-        Yaml::Real(number) => {
-            let number = number.parse::<f64>().ok().filter(|number| number.is_finite());
-            number.map_or(ForeignValue::Text(text), ForeignValue::Float)
-        }
-        Yaml::String(text) => ForeignValue::Text(text),
-        _ => ForeignValue::Null,
-    }
 }
 
 #[cfg(test)]
