@@ -7,7 +7,7 @@
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
 };
@@ -15,6 +15,7 @@ use std::{
 use clap::Args;
 use serde::Deserialize;
 
+use super::settings_place::{CacheLocation, SettingsLocation};
 use crate::{
     app::process::print_line,
     client::blocking_get,
@@ -29,19 +30,10 @@ const MAX_CAUSE_CHARS: usize = 600;
 
 #[derive(Debug, Args)]
 pub(super) struct HealthOptions {
-    /// The settings of the running sidecar.
-    // the address of a settings source may contain a password
-    #[arg(
-        long,
-        value_name = "DIR",
-        env = "APIGW_INVOKER_SETTINGS",
-        hide_env_values = true,
-        default_value = "settings"
-    )]
-    settings: PathBuf,
-    /// The directory in which a sidecar with a settings source keeps a copy of its settings.
-    #[arg(long, value_name = "DIR", env = "APIGW_INVOKER_SETTINGS_CACHE")]
-    settings_cache: Option<PathBuf>,
+    #[command(flatten)]
+    location: SettingsLocation,
+    #[command(flatten)]
+    cache: CacheLocation,
     /// Ask /ready instead of /live: every signing route must have credentials.
     #[arg(long)]
     ready: bool,
@@ -54,10 +46,11 @@ impl HealthOptions {
     /// The directory with `default.yaml`. An address or an archive is no directory: its copy is in the cache,
     /// if there is one.
     fn process_directory(&self) -> Option<PathBuf> {
-        if self.settings.is_dir() {
-            return Some(self.settings.clone());
+        let settings = Path::new(&self.location.settings);
+        if settings.is_dir() {
+            return Some(settings.to_owned());
         }
-        self.settings_cache.as_ref().map(|cache| cache.join("current"))
+        self.cache.settings_cache.as_ref().map(|cache| cache.join("current"))
     }
 }
 

@@ -20,7 +20,7 @@ use crate::{
 };
 
 #[derive(Args)]
-pub(super) struct SettingsArguments {
+pub(super) struct SettingsLocation {
     /// The directory with default.yaml and routes/*.yaml. Or the address of a bundle, a tar archive of such a
     /// directory: a URL with `https` (`http` on loopback), `s3://BUCKET/KEY`, or a file.
     // the address may contain a password
@@ -31,7 +31,20 @@ pub(super) struct SettingsArguments {
         hide_env_values = true,
         default_value = "settings"
     )]
-    settings: OsString,
+    pub(super) settings: OsString,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CacheLocation {
+    /// The directory that keeps the last good bundle, with which a start without the source serves.
+    #[arg(long, value_name = "DIR", env = "APIGW_INVOKER_SETTINGS_CACHE")]
+    pub(super) settings_cache: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SettingsArguments {
+    #[command(flatten)]
+    location: SettingsLocation,
     /// A PEM file with the Ed25519 public key that must have signed the bundle; the signature is at the
     /// bundle's address plus `.sig`.
     #[arg(long, value_name = "FILE", env = "APIGW_INVOKER_SETTINGS_KEY")]
@@ -41,9 +54,8 @@ pub(super) struct SettingsArguments {
 /// Options of a source that is followed.
 #[derive(Debug, Args)]
 pub(super) struct FollowingArguments {
-    /// The directory that keeps the last good bundle, with which a start without the source serves.
-    #[arg(long, value_name = "DIR", env = "APIGW_INVOKER_SETTINGS_CACHE")]
-    settings_cache: Option<PathBuf>,
+    #[command(flatten)]
+    cache: CacheLocation,
     /// The time limit of the first fetch, with retries, if there is no cached bundle; after it the start ends
     /// with 1.
     #[arg(
@@ -70,9 +82,9 @@ impl From<Settings> for LoadedSettings {
 }
 
 /// The address may contain a password.
-impl fmt::Debug for SettingsArguments {
+impl fmt::Debug for SettingsLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SettingsArguments").finish_non_exhaustive()
+        f.debug_struct("SettingsLocation").finish_non_exhaustive()
     }
 }
 
@@ -82,7 +94,7 @@ impl SettingsArguments {
     /// # Errors
     /// The exit code after the problem was printed.
     fn place(&self) -> Result<SettingsPlace, ExitCode> {
-        let place = SettingsPlace::parse(&self.settings);
+        let place = SettingsPlace::parse(&self.location.settings);
         let place = place.map_err(|problem| invalid_usage(&format!("--settings: {problem}")))?;
         if matches!(place, SettingsPlace::Directory(_)) && self.settings_key.is_some() {
             return Err(invalid_usage("--settings-key: a directory has no signature, only a bundle has"));
@@ -101,7 +113,7 @@ impl SettingsArguments {
 
     /// The place without secrets.
     pub(super) fn shown(&self) -> String {
-        match SettingsPlace::parse(&self.settings) {
+        match SettingsPlace::parse(&self.location.settings) {
             Ok(SettingsPlace::Directory(directory)) => directory.display().to_string(),
             Ok(SettingsPlace::Bundle(address)) => address.to_string(),
             Err(_) => String::new(),
@@ -133,7 +145,7 @@ impl SettingsArguments {
     ) -> Result<Settings, ExitCode> {
         let loader = match &before.bundle {
             Some(source) => SettingsLoader::of_link(source.link()),
-            None => SettingsLoader::new(Path::new(&self.settings)),
+            None => SettingsLoader::new(Path::new(&self.location.settings)),
         };
         let mut loader = loader.collecting_hidden();
         loader.use_secrets(secrets);
@@ -159,8 +171,8 @@ impl SettingsArguments {
         let mut followed = match self.place()? {
             SettingsPlace::Directory(directory) => SettingsLoader::new(&directory).into(),
             SettingsPlace::Bundle(address) => {
-                let FollowingArguments { settings_cache, settings_wait } = following;
-                let source = self.open(address, settings_cache.as_deref(), *settings_wait);
+                let FollowingArguments { cache, settings_wait } = following;
+                let source = self.open(address, cache.settings_cache.as_deref(), *settings_wait);
                 let source = source.map_err(|error| failed(error, Format::Text))?;
                 let loader = SettingsLoader::of_link(source.link());
                 FollowedSettings { loader, source: Some(source) }
@@ -195,4 +207,16 @@ fn refused(mistakes: &Mistakes, format: Format) -> ExitCode {
 fn invalid_usage(problem: &str) -> ExitCode {
     print_line(&mut io::stderr(), &format!("apigw-invoker: {problem}"));
     ExitCode::from(INVALID_USAGE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_no_password_of_the_address() {
+        let location = SettingsLocation { settings: "https://user:secret-word@bundles.example/b".into() };
+        let arguments = SettingsArguments { location, settings_key: None };
+        assert!(!format!("{arguments:?}").contains("secret-word"));
+    }
 }
