@@ -3,9 +3,9 @@
 //! Implementations treat `+`, raw `*!()` and needless escapes differently. A query with strict RFC 3986
 //! escapes has none of them. The order of pairs stays; `signing/canonical.rs` sorts a copy.
 
-use std::iter;
+use std::{iter, mem};
 
-use super::push_strict_part;
+use super::{is_unreserved, push_strict_part};
 
 /// Parameters of a query-string signature, which AWS refuses beside a signature in the header.
 const SIGNATURE_PARAMETERS: [&str; 7] = [
@@ -24,9 +24,42 @@ const PLUS: &str = "%20";
 /// Appends the pairs of `query` to `strict` with strict escapes: `+` is a blank, a name alone gets its `=`,
 /// empty pairs and the parameters of a client's signature are removed.
 pub fn push_strict(query: &str, strict: &mut String) {
+    if !is_strict(query) {
+        return push_pairs(query, strict);
+    }
+    if follows_pair(strict) {
+        strict.push('&');
+    }
+    strict.push_str(query);
+}
+
+/// True for a query that [`push_pairs`] keeps as it is, in one pass over its bytes; false also for a rare
+/// other one, with a name that may be one of a signature.
+fn is_strict(query: &str) -> bool {
+    let (mut has_value, mut previous) = (false, b'&');
+    for byte in query.bytes() {
+        let stays = match byte {
+            b'=' => !mem::replace(&mut has_value, true),
+            b'&' => mem::replace(&mut has_value, false),
+            b'x' | b'X' => previous != b'&',
+            _ => is_unreserved(byte),
+        };
+        if !stays {
+            return false;
+        }
+        previous = byte;
+    }
+    has_value
+}
+
+fn follows_pair(text: &str) -> bool {
+    !matches!(text.as_bytes().last(), None | Some(b'?' | b'&'))
+}
+
+fn push_pairs(query: &str, strict: &mut String) {
     for (name, value) in pairs(query) {
         let end = strict.len();
-        if !matches!(strict.as_bytes().last(), None | Some(b'?' | b'&')) {
+        if follows_pair(strict) {
             strict.push('&');
         }
         let start = strict.len();
@@ -138,6 +171,9 @@ mod tests {
         ) {
             let once = strict(&query);
             prop_assert_eq!(&strict(&once), &once);
+            let mut pairs = String::new();
+            push_pairs(&query, &mut pairs);
+            prop_assert_eq!(&pairs, &once);
             let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%=&".contains(&byte);
             let escapes_are_whole = crate::text::uri_syntax::escapes_are_whole(once.as_bytes());
             prop_assert!(once.bytes().all(plain) && escapes_are_whole, "{once}");
