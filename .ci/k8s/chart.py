@@ -7,21 +7,15 @@ import copy
 import json
 import shutil
 import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
 import yaml
 
-from workloads import PATCHED, SIDECAR, check_pods, containers, pods, workload
+from helm import CHART, LIBRARY, ROOT, ROUTE, WORK, helm, render, write
+from workloads import PATCHED, SIDECAR, containers, pods, workload
 
-ROOT = Path(__file__).resolve().parents[2]
 K8S = ROOT / "k8s"
-CHART = K8S / "chart"
-LIBRARY = CHART / "charts/apigw-invoker-sidecar"
-WORK = Path(sys.argv[1])
-HELM = Path(sys.executable).parent / "helm"
-ROUTE = K8S / "examples/stand-alone/routes/orders.yaml"
 # labels that Helm's conventions ask for
 HELMS = {f"app.kubernetes.io/{name}" for name in ["instance", "version", "managed-by"]} | {"helm.sh/chart"}
 
@@ -33,37 +27,17 @@ def main() -> None:
     for release, documents in objects.items():
         compare(f"release {release}", of_release(documents, release), stand_alone)
     write("chart", objects["shop"])
-    names = {document["metadata"]["name"] for document in render(CHART, "a.b", "--set-file", f"routes.orders={ROUTE}")}
-    assert all(name.startswith("a-b-apigw-invoker") for name in names), names
     monitored = render(CHART, "apigw-invoker", "--set-file", f"routes.orders={ROUTE}", "--set=podMonitor.enabled=true")
     monitor = [document for document in rendered("monitoring") if document["kind"] == "PodMonitor"]
     # kustomize's is once for a cluster
     del monitor[0]["spec"]["namespaceSelector"]
     compare("PodMonitor", monitored, [*stand_alone, *monitor])
-    write("chart-all", every_value())
     library()
-    check_schema()
-
-
-def render(chart: Path, release: str, *arguments: str) -> list[dict]:
-    done = helm("template", release, chart, "--kube-version=1.37.0", *arguments)
-    assert done.returncode == 0, done.stderr
-    return [document for document in yaml.safe_load_all(done.stdout) if document]
-
-
-def helm(*arguments: object) -> subprocess.CompletedProcess[str]:
-    home = {f"HELM_{name}_HOME": str(WORK / "helm") for name in ["CACHE", "CONFIG", "DATA"]}
-    return subprocess.run([HELM, *arguments], capture_output=True, text=True, env=home)
+    options(K8S / "examples/application/routes/orders.yaml")
 
 
 def rendered(name: str) -> list[dict]:
     return list(yaml.safe_load_all((WORK / f"rendered/{name}.yaml").read_text()))
-
-
-def write(name: str, documents: list[dict]) -> None:
-    of_the_user = {"kind": "ConfigMap", "metadata": {"name": "own-routes"}}
-    check_pods(name, [*documents, of_the_user])
-    (WORK / f"rendered/{name}.yaml").write_text(yaml.safe_dump_all(documents))
 
 
 def of_release(documents: list[dict], release: str) -> list[dict]:
@@ -88,6 +62,10 @@ def comparable(document: dict) -> dict:
     """Without Helm's labels, the image's registry, and the order of lists that have none."""
     document = copy.deepcopy(document)
     labels = document["metadata"].get("labels", {})
+    for selector in [document.get("spec", {}).get(key, {}).get("matchLabels", {}) for key in ["podSelector", "selector"]]:
+        # kustomize's NetworkPolicy and PodMonitor select by this label alone
+        if SIDECAR in selector:
+            selector.pop("app.kubernetes.io/name", None)
     labels.pop("app.kubernetes.io/name", None)
     strip(document)
     if not labels:
@@ -112,78 +90,6 @@ def strip(value: object) -> None:
     if isinstance(value, list):
         for inner in value:
             strip(inner)
-
-
-def every_value() -> list[dict]:
-    """The chart with every value changed, each of which must be found in the objects."""
-    volume = {"name": "tls", "secret": {"secretName": "certificate"}}
-    values = {
-        "image": {"repository": "registry.example.com/invoker", "tag": "9.9.9", "pullPolicy": "Always"},
-        "imagePullSecrets": [{"name": "pull-secret"}],
-        "nameOverride": "signer",
-        "settings": "log: { level: warn }\n",
-        "routesConfigMap": "own-routes",
-        "keysSecret": "own-keys",
-        "serviceAccount": {"name": "own-account", "annotations": {"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/x"}},
-        "trustedIps": "192.0.2.0/24",
-        "shutdownDelay": "11s",
-        "terminationGracePeriodSeconds": 6571,
-        "service": {"type": "NodePort", "port": 8081, "annotations": {"a": "service-note"}, "labels": {"a": "service-label"}},
-        "resources": {"requests": {"cpu": "77m", "memory": "33Mi"}, "limits": {"cpu": "2", "memory": "512Mi"}},
-        "autoscaling": {"enabled": False},
-        "replicas": 6543,
-        "podDisruptionBudget": {"maxUnavailable": "34%"},
-        "networkPolicy": {
-            "egress": {"extra": [{"to": [{"ipBlock": {"cidr": "10.9.0.0/16"}}]}]},
-            "ingress": {
-                "clients": [{"podSelector": {"matchLabels": {"clients": "own"}}}],
-                "monitoring": [{"podSelector": {"matchLabels": {"monitoring": "own"}}}],
-            },
-        },
-        "podMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
-        "env": [{"name": "HTTPS_PROXY", "value": "http://proxy.example.com:3128"}],
-        "extraVolumes": [volume],
-        "extraVolumeMounts": [{"name": "tls", "mountPath": "/tls", "readOnly": True}],
-        "podLabels": {"a": "pod-label"},
-        "podAnnotations": {"a": "pod-note"},
-        "nodeSelector": {"kubernetes.io/arch": "arm64"},
-        "tolerations": [{"key": "dedicated", "operator": "Exists"}],
-        "affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [
-            {"weight": 55, "preference": {"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["node-1"]}]}},
-        ]}},
-    }
-    standard = yaml.safe_load((CHART / "values.yaml").read_text())
-    left = standard.keys() - values.keys() - {"fullnameOverride", "routes"}
-    assert not left, f"not changed here: {left}"
-    documents = with_values(values)
-    told = json.dumps(documents)
-    for leaf in leaves(values):
-        assert json.dumps(leaf) in told or str(leaf) in told, f"{leaf} has no effect"
-    kinds = [document["kind"] for document in documents]
-    assert "HorizontalPodAutoscaler" not in kinds and kinds.count("ConfigMap") == 1, kinds
-
-    least = {"podDisruptionBudget": {"enabled": False}, "networkPolicy": {"egress": {"enabled": False}, "ingress": {"enabled": False}}}
-    off = with_values(least | {"serviceAccount": {"create": False}, "trustedIps": "", "routes": {"a": "uri: /a\n"}})
-    assert sorted(d["kind"] for d in off) == ["ConfigMap", "ConfigMap", "Deployment", "HorizontalPodAutoscaler", "Service"]
-    pod = next(pods(off))
-    assert pod["serviceAccountName"] == "default" and "TRUSTED_IPS" not in json.dumps(pod), pod
-    print("every value of the chart has an effect")
-    return documents
-
-
-def with_values(values: dict) -> list[dict]:
-    file = WORK / "made/values.yaml"
-    file.write_text(yaml.safe_dump(values))
-    return render(CHART, "shop", f"--values={file}")
-
-
-def leaves(value: object) -> list[object]:
-    if isinstance(value, dict):
-        return [leaf for inner in value.values() for leaf in leaves(inner)]
-    if isinstance(value, list):
-        return [leaf for inner in value for leaf in leaves(inner)]
-    # a text of several lines is found without its quotes
-    return [] if isinstance(value, bool) else [value.strip() if isinstance(value, str) else value]
 
 
 TEMPLATE = """
@@ -217,13 +123,56 @@ def library() -> None:
         assert pod == names, f"{kind}:\n{yaml.safe_dump(pod)}\n{yaml.safe_dump(names)}"
     print(f"library: the pods of {', '.join(PATCHED)} are those of kustomize")
 
-    twice = workload("Deployment", "apps/v1")
+    twice, on_the_node = workload("Deployment", "apps/v1"), workload("DaemonSet", "apps/v1")
     twice["spec"]["template"]["spec"]["containers"][0]["name"] = SIDECAR
-    for name, wrong, told in [("twice", twice, "has a container apigw-invoker already"), ("none", {}, "has no spec")]:
+    on_the_node["spec"]["template"]["spec"]["hostNetwork"] = True
+    for name, wrong, told in [
+        ("twice", twice, "has a container apigw-invoker already"),
+        ("none", {}, "has no spec"),
+        ("node", on_the_node, "has hostNetwork"),
+    ]:
         done = run_library(name, wrong, "--set-file", f"apigw-invoker-sidecar.routes.orders={route}")
         assert done.returncode and told in done.stderr, done.stderr
     done = run_library("no-route", client)
-    assert done.returncode and "there is no route: set `routes` or `routesConfigMap`" in done.stderr, done.stderr
+    assert done.returncode and "there is no route: set `routes`, `routesConfigMap`" in done.stderr, done.stderr
+
+
+def options(route: Path) -> None:
+    """Values of the library that the chart does not use alike, and two workloads with their own routes."""
+    workers = {"settings": {"workers": 2}, "adminPort": 9181, "routes": {"orders": route.read_text()}}
+    (pod,) = values_of_library("options", workers)
+    assert pod["metadata"]["annotations"].keys() == {"own", "apigw-invoker/restart"}, pod["metadata"]
+    sidecar = pod["spec"]["initContainers"][0]
+    assert sidecar["ports"][0]["containerPort"] == 9181 and sidecar["env"][0]["value"] == "[::]:9181", sidecar
+    (pod,) = values_of_library("source", {"settingsSource": {"value": "s3://bucket/settings.tar.gz"}})
+    mounts = [mount["name"] for mount in pod["spec"]["initContainers"][0]["volumeMounts"]]
+    assert mounts == ["apigw-invoker-cache", "apigw-invoker-keys"], mounts
+    of_each = [{"routes": {name: route.read_text()}} for name in ["orders", "bank"]]
+    pods_of_both = values_of_library("aliases", *of_each)
+    names = [volume["configMap"]["name"] for pod in pods_of_both for volume in pod["spec"]["volumes"][:2]]
+    assert names == ["shop-a", "shop-a-routes", "shop-b", "shop-b-routes"], names
+    print("library: a settings source, another admin port, and two workloads with routes of their own")
+
+
+def values_of_library(name: str, *values: dict) -> list[dict]:
+    """The pod templates of a chart with a workload for each of these values, by an alias each."""
+    aliases = "ab"[: len(values)]
+    chart = chart_with_library(name, [{"alias": alias} for alias in aliases])
+    (chart / "values.yaml").write_text(yaml.safe_dump(dict(zip(aliases, values, strict=True))))
+    pod = workload("Deployment", "apps/v1")["spec"]["template"]
+    pod["metadata"]["annotations"] = {"own": "annotation"}
+    text = "".join(
+        f'{{{{- $of := dict "values" .Values.{alias} "name" "shop-{alias}" "template" (include "shop.pod" .) }}}}\n'
+        f'{{{{ include "apigw-invoker.configMaps" $of }}}}\n---\nkind: Deployment\nmetadata: {{ name: {alias} }}\n'
+        f'spec:\n  template:\n    {{{{- include "apigw-invoker.sidecar" $of | nindent 4 }}}}\n---\n'
+        for alias in aliases
+    )
+    (chart / "templates/workload.yaml").write_text(text)
+    (chart / "templates/_pod.tpl").write_text(f'{{{{- define "shop.pod" -}}}}\n{yaml.safe_dump(pod)}{{{{- end -}}}}\n')
+    documents = render(chart, "shop")
+    routes = {name for d in documents if d["kind"] == "ConfigMap" for name in d["data"]} - {"default.yaml"}
+    assert routes == {f"{route}.yaml" for of in values for route in of.get("routes", {})}, routes
+    return [document["spec"]["template"] for document in documents if document["kind"] == "Deployment"]
 
 
 def of_library(name: str, application: dict, route: Path) -> list[dict]:
@@ -233,13 +182,7 @@ def of_library(name: str, application: dict, route: Path) -> list[dict]:
 
 
 def run_library(name: str, application: dict, *arguments: str) -> subprocess.CompletedProcess[str]:
-    chart = WORK / "made" / f"helm-{name}"
-    shutil.rmtree(chart, ignore_errors=True)
-    (chart / "templates").mkdir(parents=True)
-    shutil.copytree(LIBRARY, chart / "charts/apigw-invoker-sidecar")
-    dependency = {"name": "apigw-invoker-sidecar", "version": version_of(LIBRARY)}
-    about = {"apiVersion": "v2", "name": "shop", "version": "1.0.0", "dependencies": [dependency]}
-    (chart / "Chart.yaml").write_text(yaml.safe_dump(about))
+    chart = chart_with_library(name, [{}])
     header, indent = copy.deepcopy(application), 4
     spec, here = header.get("spec", {}), ["template:"]
     if header.get("kind") == "CronJob":
@@ -253,6 +196,18 @@ def run_library(name: str, application: dict, *arguments: str) -> subprocess.Com
     (chart / "templates/workload.yaml").write_text(text)
     (chart / "templates/_pod.tpl").write_text(f'{{{{- define "shop.pod" -}}}}\n{yaml.safe_dump(template)}{{{{- end -}}}}\n')
     return helm("template", "shop", chart, "--kube-version=1.37.0", *arguments)
+
+
+def chart_with_library(name: str, dependencies: list[dict]) -> Path:
+    chart = WORK / "made" / f"helm-{name}"
+    shutil.rmtree(chart, ignore_errors=True)
+    (chart / "templates").mkdir(parents=True)
+    shutil.copytree(LIBRARY, chart / "charts/apigw-invoker-sidecar")
+    library = {"name": "apigw-invoker-sidecar", "version": version_of(LIBRARY)}
+    about = {"apiVersion": "v2", "name": "shop", "version": "1.0.0"}
+    about["dependencies"] = [library | dependency for dependency in dependencies]
+    (chart / "Chart.yaml").write_text(yaml.safe_dump(about))
+    return chart
 
 
 def indented(text: str) -> str:
@@ -274,41 +229,6 @@ def check_versions() -> None:
     for file in ["sidecar/pod.yaml", "injection/policy.yaml", "injection/kyverno/policy.yaml"]:
         assert f"apigw-invoker:{version}" in (K8S / file).read_text(), file
 
-
-def check_schema() -> None:
-    """The schema has the keys of values.yaml, and refuses what the templates cannot use."""
-    for chart in [CHART, LIBRARY]:
-        schema = json.loads((chart / "values.schema.json").read_text())
-        same_keys(chart.name, yaml.safe_load((chart / "values.yaml").read_text()), schema)
-    route = ["--set-file", f"routes.orders={ROUTE}"]
-    for wrong, told in [
-        ([], "minProperties"),
-        ([*route, "--set=imagee.tag=1"], "imagee"),
-        ([*route, "--set=image.tga=1"], "tga"),
-        ([*route, "--set=autoscaling.enabled=perhaps"], "/autoscaling/enabled"),
-        ([*route, "--set=service.port=70000"], "/service/port"),
-        ([*route, "--set=service.type=Cluster"], "/service/type"),
-        ([*route, "--set=env[0].nam=A"], "/env/0"),
-        ([*route, "--set=image.pullPolicy=always"], "/image/pullPolicy"),
-        (["--set-file", f"routes.a/b={ROUTE}"], "/routes"),
-        ([*route, "--set=settings=7"], "/settings"),
-        ([*route, "--set=fullnameOverride=Upper"], "/fullnameOverride"),
-    ]:
-        done = helm("template", "shop", CHART, *wrong)
-        assert done.returncode and told in done.stderr, f"{wrong}: {done.stderr}"
-    done = helm("lint", "--strict", CHART, *route)
-    assert done.returncode == 0, done.stdout + done.stderr
-    print("the schemas refuse wrong values, and helm lint has nothing to say")
-
-
-def same_keys(path: str, values: dict, schema: dict) -> None:
-    free = {"global", "apigw-invoker-sidecar", "claims"}
-    assert values.keys() == schema["properties"].keys() - free, f"{path}: {values.keys() ^ schema['properties'].keys()}"
-    for key, value in values.items():
-        inner = schema["properties"][key]
-        if isinstance(value, dict) and "properties" in inner:
-            assert inner["additionalProperties"] is False, f"{path}.{key}"
-            same_keys(f"{path}.{key}", value, inner)
 
 
 main()

@@ -58,8 +58,14 @@ class Pod:
     def mount(self, volumes: list[dict]) -> None:
         assert self.container["securityContext"]["readOnlyRootFilesystem"]
         mounts = sorted(self.container.get("volumeMounts", []), key=lambda mount: mount["mountPath"])
+        writable = set()
         for volume in volumes:
             kind, source = next((kind, source) for kind, source in volume.items() if kind != "name")
+            if kind == "emptyDir":
+                writable.add(volume["name"])
+                (self.volumes / volume["name"]).mkdir(parents=True)
+                (self.volumes / volume["name"]).chmod(0o777)
+                continue
             name = source["name"] if kind == "configMap" else source["secretName"]
             found = self.data.get(("ConfigMap" if kind == "configMap" else "Secret", name))
             assert found is not None or source.get("optional"), f"{name} is not there"
@@ -74,8 +80,9 @@ class Pod:
         bind(self.root, self.root)
         subprocess.run(["mount", "-t", "proc", "proc", self.root / "proc"], check=True)
         for mount in mounts:
-            assert mount["readOnly"] and "subPath" not in mount, mount
-            bind(self.volumes / mount["name"], self.root / mount["mountPath"].lstrip("/"))
+            assert mount.get("readOnly", False) == (mount["name"] not in writable) and "subPath" not in mount, mount
+            target = self.root / mount["mountPath"].lstrip("/")
+            bind(self.volumes / mount["name"], target, "rw" if mount["name"] in writable else "ro")
 
     def write(self, volume: str, files: dict[str, bytes]) -> None:
         """A new revision of a volume, in force by one rename (pkg/volume/util/atomic_writer.go of Kubernetes)."""
@@ -191,9 +198,9 @@ def contents(document: dict) -> dict[str, bytes]:
     return {name: decode(text) for name, text in document.get("data", {}).items()}
 
 
-def bind(source: Path, target: Path) -> None:
+def bind(source: Path, target: Path, mode: str = "ro") -> None:
     subprocess.run(["mount", "--bind", source, target], check=True)
-    subprocess.run(["mount", "-o", "remount,bind,ro", target], check=True)
+    subprocess.run(["mount", "-o", f"remount,bind,{mode}", target], check=True)
 
 
 def get(host: str, port: int, path: str, body: bytes | None = None) -> tuple[int | None, bytes]:

@@ -2,6 +2,7 @@
 wrong ones, and the end. `run` starts it in namespaces of its own, so that ports and paths are the manifests'.
 """
 
+import io
 import json
 import os
 import re
@@ -9,11 +10,14 @@ import shutil
 import socket
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from itertools import count
 from pathlib import Path
+from threading import Thread
 
 import yaml
 
@@ -39,6 +43,7 @@ def main() -> None:
         other_pods()
         without_ipv6()
         readme()
+        settings_source()
         for name in ["stand-alone", "chart"]:
             stand_alone(name, stand_in)
         demo()
@@ -147,6 +152,46 @@ def other_pods() -> None:
         assert status == 200 and "AKIDEXAMPLE" in json.loads(body)["headers"]["authorization"][0], body
         sidecar.stop()
         say(name, "a call was signed")
+
+
+def settings_source() -> None:
+    """A pod that follows a bundle, without a ConfigMap, and starts again from its cache."""
+    bundle = io.BytesIO()
+    with tarfile.open(fileobj=bundle, mode="w:gz") as archive:
+        for name, text in [
+            ("default.yaml", "reload: { interval: 100ms }\n"),
+            ("routes/orders.yaml", f"uri: /orders/*\napi_gateway:\n  function_uri: http://{AGENT}/open\n"),
+        ]:
+            entry = tarfile.TarInfo(name)
+            entry.size = len(text)
+            archive.addfile(entry, io.BytesIO(text.encode()))
+
+    class Source(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("content-length", str(len(bundle.getvalue())))
+            self.end_headers()
+            self.wfile.write(bundle.getvalue())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    for name in ["chart-source", "readme-source"]:
+        server = HTTPServer(("127.0.0.1", 8099), Source)
+        Thread(target=server.serve_forever).start()
+        sidecar = pod(name, {})
+        # what the page and the chart's values name cannot be reached here
+        sidecar.environment["APIGW_INVOKER_SETTINGS"] = "http://127.0.0.1:8099/settings.tar.gz"
+        sidecar.start()
+        assert get("127.0.0.1", 9080, "/orders/hello")[0] == 200
+        assert sidecar.execute("health", "--ready") == (0, "")
+        server.shutdown()
+        server.server_close()
+        sidecar.stop()
+        took = sidecar.start()
+        assert get("127.0.0.1", 9080, "/orders/hello")[0] == 200
+        sidecar.stop()
+        say(name, f"it served a bundle, and without its source it served again after {took:.1f} s")
 
 
 def without_ipv6() -> None:

@@ -88,7 +88,7 @@ def check_restricted(file: Path) -> None:
     """Checks the Pod Security Standard "restricted" (kubernetes.io/docs/concepts/security)."""
     for pod in pods(list(yaml.safe_load_all(file.read_text()))):
         assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys(), file
-        assert all({"configMap", "secret"} & volume.keys() for volume in pod.get("volumes", [])), file
+        assert all({"configMap", "secret", "emptyDir"} & volume.keys() for volume in pod.get("volumes", [])), file
         for container in containers(pod):
             assert not any("hostPort" in port for port in container.get("ports", [])), container
             context = pod.get("securityContext", {}) | container["securityContext"]

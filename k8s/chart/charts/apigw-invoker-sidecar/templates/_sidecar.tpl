@@ -20,7 +20,13 @@ The template of a pod, with the sidecar as its first init container. `template` 
 {{- $metadata := deepCopy (default dict $template.metadata) -}}
 {{- $labels := merge (fromYaml (include "apigw-invoker.podLabels" .)) (default dict $metadata.labels) -}}
 {{- $_ := set $metadata "labels" $labels -}}
+{{- with fromYaml (include "apigw-invoker.podAnnotations" .) -}}
+{{- $_ := set $metadata "annotations" (merge . (default dict $metadata.annotations)) -}}
+{{- end -}}
 {{- $spec := deepCopy (required "the pod template for apigw-invoker has no spec" $template.spec) -}}
+{{- if $spec.hostNetwork -}}
+{{- fail "the pod template has hostNetwork: the ports of apigw-invoker would be the node's" -}}
+{{- end -}}
 {{- $sidecar := merge (dict "restartPolicy" "Always") (fromYaml (include "apigw-invoker.container" .)) -}}
 {{- range concat (default list $spec.initContainers) (default list $spec.containers) -}}
 {{- if eq .name $sidecar.name -}}{{- fail "the pod template has a container apigw-invoker already" -}}{{- end -}}
@@ -35,6 +41,20 @@ The template of a pod, with the sidecar as its first init container. `template` 
 apigw-invoker: "true"
 {{- end -}}
 
+{{- /*
+Annotations that change with the settings which need a restart, so that `helm upgrade` replaces the pods: `listen`, `admin`,
+`workers` and `log.format`. There are none for the settings of values.yaml.
+*/ -}}
+{{- define "apigw-invoker.podAnnotations" -}}
+{{- $settings := fromYaml (include "apigw-invoker.text" .values.settings) -}}
+{{- $restart := pick $settings "listen" "admin" "workers" -}}
+{{- $log := kindIs "map" $settings.log | ternary $settings.log dict -}}
+{{- if ne (toString $log.format) "json" -}}{{- $_ := set $restart "format" $log.format -}}{{- end -}}
+{{- if and $restart (not .values.settingsSource) -}}
+apigw-invoker/restart: {{ toYaml $restart | sha256sum | quote }}
+{{- end -}}
+{{- end -}}
+
 {{- /* The image of this chart's version. */ -}}
 {{- define "apigw-invoker.version" -}}
 0.1.0
@@ -42,6 +62,43 @@ apigw-invoker: "true"
 
 {{- define "apigw-invoker.image" -}}
 {{- printf "%s:%s" .values.image.repository (default (include "apigw-invoker.version" .) .values.image.tag) -}}
+{{- end -}}
+
+{{- /*
+The variables of the container. The admin address is set here and not in the settings, because the probes depend on it.
+*/ -}}
+{{- define "apigw-invoker.env" -}}
+{{- $address := printf "[::]:%s" (include "apigw-invoker.adminPort" .) -}}
+{{- $env := list (dict "name" "APIGW_INVOKER__ADMIN__ADDRESS" "value" $address) -}}
+{{- with .values.settingsSource -}}
+{{- $env = append $env (merge (dict "name" "APIGW_INVOKER_SETTINGS") .) -}}
+{{- $env = append $env (dict "name" "APIGW_INVOKER_SETTINGS_CACHE" "value" "/var/cache/apigw-invoker") -}}
+{{- end -}}
+{{- $env = concat $env (default list .env) (default list .values.env) -}}
+{{- $names := list -}}
+{{- range $env -}}
+{{- if has (upper .name) $names -}}
+{{- fail (printf "env: %s is set by the chart, or twice" .name) -}}
+{{- end -}}
+{{- $names = append $names (upper .name) -}}
+{{- end -}}
+{{- /* the environment overrides the settings */ -}}
+{{- $settings := fromYaml (include "apigw-invoker.text" .values.settings) -}}
+{{- range $section, $keys := $settings -}}
+{{- if kindIs "map" $keys -}}
+{{- range $key, $_ := $keys -}}
+{{- $variable := printf "APIGW_INVOKER__%s__%s" $section $key | upper -}}
+{{- if has $variable $names -}}
+{{- fail (printf "settings: %s.%s has no effect, because the container has %s" $section $key $variable) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $env -}}
+{{- end -}}
+
+{{- define "apigw-invoker.adminPort" -}}
+{{- default 9180 .values.adminPort | int -}}
 {{- end -}}
 
 {{- /* The container; `env` and `ports` add to it. */ -}}
@@ -52,15 +109,10 @@ image: {{ include "apigw-invoker.image" . | quote }}
 imagePullPolicy: {{ . }}
 {{- end }}
 env:
-  # set here and not in the settings, because the probes below depend on it
-  - name: APIGW_INVOKER__ADMIN__ADDRESS
-    value: "[::]:9180"
-  {{- with concat (default list .env) .values.env }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
+  {{- include "apigw-invoker.env" . | nindent 2 }}
 ports:
   - name: invoker-admin
-    containerPort: 9180
+    containerPort: {{ include "apigw-invoker.adminPort" . }}
   {{- with .ports }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
@@ -88,12 +140,17 @@ securityContext:
   seccompProfile:
     type: RuntimeDefault
 volumeMounts:
+  {{- if .values.settingsSource }}
+  - name: apigw-invoker-cache
+    mountPath: /var/cache/apigw-invoker
+  {{- else }}
   - name: apigw-invoker
     mountPath: /etc/apigw-invoker
     readOnly: true
   - name: apigw-invoker-routes
     mountPath: /etc/apigw-invoker/routes
     readOnly: true
+  {{- end }}
   - name: apigw-invoker-keys
     mountPath: /var/run/secrets/apigw-invoker
     readOnly: true
@@ -103,27 +160,40 @@ volumeMounts:
 {{- end -}}
 
 {{- define "apigw-invoker.volumes" -}}
+{{- if .values.settingsSource -}}
+- name: apigw-invoker-cache
+  emptyDir: {}
+{{- else -}}
 - name: apigw-invoker
   configMap:
-    name: {{ .name }}
+    name: {{ .name | quote }}
 - name: apigw-invoker-routes
   configMap:
-    name: {{ default (printf "%s-routes" .name) .values.routesConfigMap }}
+    name: {{ default (printf "%s-routes" .name) .values.routesConfigMap | quote }}
+{{- end }}
 - name: apigw-invoker-keys
   secret:
-    secretName: {{ .values.keysSecret }}
+    secretName: {{ .values.keysSecret | quote }}
     optional: true
 {{- with .values.extraVolumes }}
 {{ toYaml . }}
 {{- end }}
 {{- end -}}
 
-{{- /* The ConfigMaps of the settings and of the routes. `labels` are their labels. */ -}}
+{{- /* The ConfigMaps of the settings and of the routes, none with a settings source. `labels` are their labels. */ -}}
 {{- define "apigw-invoker.configMaps" -}}
+{{- if .values.settingsSource -}}
+{{- if or .values.routes .values.routesConfigMap -}}
+{{- fail "settingsSource has the routes: leave out `routes` and `routesConfigMap`" -}}
+{{- end -}}
+{{- if and .values.settings (ne (include "apigw-invoker.text" .values.settings | trim) "log:\n  format: json") -}}
+{{- fail "settingsSource has the settings: leave out `settings`" -}}
+{{- end -}}
+{{- else -}}
 apiVersion: v1
 kind: ConfigMap
 metadata:
-  name: {{ .name }}
+  name: {{ .name | quote }}
   {{- with .labels }}
   labels:
     {{- toYaml . | nindent 4 }}
@@ -131,12 +201,12 @@ metadata:
 data:
   {{- toYaml (dict "default.yaml" (include "apigw-invoker.text" .values.settings)) | nindent 2 }}
 {{- if not .values.routesConfigMap }}
-{{- if not .values.routes }}{{ fail "there is no route: set `routes` or `routesConfigMap`" }}{{ end }}
+{{- if not .values.routes }}{{ fail "there is no route: set `routes`, `routesConfigMap` or `settingsSource`" }}{{ end }}
 ---
 apiVersion: v1
 kind: ConfigMap
 metadata:
-  name: {{ .name }}-routes
+  name: {{ printf "%s-routes" .name | quote }}
   {{- with .labels }}
   labels:
     {{- toYaml . | nindent 4 }}
@@ -146,6 +216,7 @@ data:
   {{- toYaml (dict (printf "%s.yaml" $route) (include "apigw-invoker.text" $settings)) | nindent 2 }}
   {{- end }}
 {{- end }}
+{{- end -}}
 {{- end -}}
 
 {{- /* A file: its text as it is, or a table as YAML. */ -}}
