@@ -66,6 +66,17 @@ def check(mutate: Mutate) -> None:
     with_volumes["spec"]["volumes"] = [{"name": "data", "emptyDir": {}}]
     added(with_volumes)
     added(labelled(annotations={"other": "annotation"}))
+    # as a ReplicaSet creates pods
+    unnamed = labelled(generateName="a-7d9f-")
+    del unnamed["metadata"]["name"]
+    added(unnamed)
+    in_the_cluster = labelled()
+    in_the_cluster["spec"]["hostNetwork"] = False
+    added(in_the_cluster)
+    # only the name decides
+    similar = labelled()
+    similar["spec"]["containers"][0]["name"] = f"{SIDECAR}-client"
+    added(similar)
 
     of_another = mutate(labelled(annotations={ROUTES: "bank-routes"}))
     names = [volume["configMap"]["name"] for volume in of_another["spec"]["volumes"] if "configMap" in volume]
@@ -144,14 +155,16 @@ def substituted(value: object, pod: dict) -> object:
 def merged(pod: dict, patch: dict) -> dict:
     """Kyverno merges by kustomize's filter (pkg/engine/mutate/patch/strategicMergePatch.go)."""
     directory = WORK / "made/kyverno"
-    (directory / "pod.yaml").write_text(yaml.safe_dump(pod))
-    header = {key: pod[key] for key in ["apiVersion", "kind"]} | {"metadata": {"name": pod["metadata"]["name"]}}
+    # kustomize needs a name
+    named = pod | {"metadata": {"name": "a"} | pod["metadata"]}
+    (directory / "pod.yaml").write_text(yaml.safe_dump(named))
+    header = {key: pod[key] for key in ["apiVersion", "kind"]} | {"metadata": {"name": named["metadata"]["name"]}}
     (directory / "patch.yaml").write_text(yaml.safe_dump(header | patch))
     kustomization = {"resources": ["pod.yaml"], "patches": [{"path": "patch.yaml"}]}
     (directory / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
     kubectl = Path(sys.executable).parent / "kubectl"
     done = subprocess.run([kubectl, "kustomize", directory], check=True, stdout=subprocess.PIPE, text=True)
-    return yaml.safe_load(done.stdout)
+    return yaml.safe_load(done.stdout) | {"metadata": pod["metadata"]}
 
 
 def check_types() -> None:

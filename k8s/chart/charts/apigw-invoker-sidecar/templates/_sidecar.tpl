@@ -200,6 +200,9 @@ metadata:
   {{- end }}
 data:
   {{- toYaml (dict "default.yaml" (include "apigw-invoker.text" .values.settings)) | nindent 2 }}
+{{- if and .values.routes .values.routesConfigMap }}
+{{- fail "routesConfigMap has the routes: leave out `routes`" }}
+{{- end }}
 {{- if not .values.routesConfigMap }}
 {{- if not .values.routes }}{{ fail "there is no route: set `routes`, `routesConfigMap` or `settingsSource`" }}{{ end }}
 ---
