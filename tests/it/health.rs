@@ -3,12 +3,14 @@
 use std::{
     fs,
     io::Write as _,
-    net::{SocketAddr, TcpListener},
+    net::{SocketAddr, TcpListener, TcpStream},
     path::Path,
     process::Command,
     thread,
     time::{Duration, Instant},
 };
+
+use socket2::{Domain, Socket, Type};
 
 use super::support::process::{ANY_PORT, Ended, Process, binary, command, end_of, settings, write_settings};
 
@@ -39,7 +41,7 @@ fn assert_unhealthy(ended: &Ended, cause: &str) {
 }
 
 /// A peer that does this with each connection, and its address.
-fn peer(answer: impl Fn(std::net::TcpStream) + Send + 'static) -> SocketAddr {
+fn peer(answer: impl Fn(TcpStream) + Send + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || listener.incoming().flatten().for_each(answer));
@@ -114,6 +116,39 @@ fn a_route_without_credentials_is_not_ready_and_does_not_fail_liveness() {
     assert_unhealthy(&ended, "/ready: 503: route orders: ");
     assert!(ended.errors.contains("no credential source is configured"), "{}", ended.errors);
     assert!(!ended.errors.contains("open"), "{}", ended.errors);
+}
+
+#[test]
+fn a_sidecar_that_shuts_down_is_alive_and_not_ready() {
+    let directory = settings(&format!("{ANY_PORT}shutdown: {{ delay: 10s }}\n"), &[("a", ROUTE)]);
+    let (mut process, _) = Process::listening(&mut command("run", directory.path()));
+    let address = process.admin();
+    assert_healthy(&health_at(address, &["--ready"]));
+    process.signal("TERM");
+    let begun = Instant::now();
+    while health_at(address, &["--ready"]).code == Some(0) {
+        assert!(begun.elapsed() < Duration::from_secs(5), "ready after SIGTERM");
+    }
+    assert_unhealthy(&health_at(address, &["--ready"]), "/ready: 503: shutting down\n");
+    assert_healthy(&health_at(address, &[]));
+    // the second signal ends the delay
+    process.signal("TERM");
+    process.wait();
+    assert_unhealthy(&health_at(address, &[]), "Connection refused");
+}
+
+#[test]
+fn the_address_of_the_environment_has_any_case_and_precedes_the_file() {
+    let (_process, port, directory) = sidecar_at("127.0.0.1");
+    let address = format!("127.0.0.1:{port}");
+    write_settings(directory.path(), &process_settings("127.0.0.1:1"), &[]);
+    let path = directory.path().to_str().unwrap();
+    for variable in [ADDRESS, &ADDRESS.to_lowercase()] {
+        assert_healthy(&end_of(health(&["--settings", path]).env(variable, &address)));
+    }
+    // an empty variable is not set
+    let ended = end_of(health(&["--settings", path]).env(ADDRESS, ""));
+    assert_unhealthy(&ended, "http://127.0.0.1:1/live: cannot connect to 127.0.0.1:1: Connection refused");
 }
 
 #[test]
@@ -207,6 +242,42 @@ fn a_peer_that_is_slow_or_no_admin_port_is_unhealthy_within_the_timeout() {
         });
         assert_unhealthy(&health_at(address, &[]), cause);
     }
+}
+
+#[test]
+fn the_status_line_decides_whatever_follows_it() {
+    let hanging = |line: &'static str| {
+        peer(move |mut stream| {
+            let mut request = [0; 1024];
+            let _ = std::io::Read::read(&mut stream, &mut request);
+            let _ = stream.write_all(line.as_bytes());
+            thread::sleep(Duration::from_secs(30));
+        })
+    };
+    let begun = Instant::now();
+    assert_healthy(&health_at(hanging("HTTP/1.1 200 OK\r\n"), &["--timeout", "20s"]));
+    let failing = hanging("HTTP/1.1 503 x\r\n\r\n");
+    assert_unhealthy(&health_at(failing, &["--timeout", "200ms"]), "/live: 503\n");
+    let endless = peer(|mut stream| {
+        let _ = stream.write_all(b"HTTP/1.1 503 x\r\n\r\n");
+        while stream.write_all(&[b'x'; 4096]).is_ok() {}
+    });
+    assert_unhealthy(&health_at(endless, &["--timeout", "20s"]), "/live: 503\n");
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_port_that_accepts_no_connection_is_unhealthy_within_the_timeout() {
+    let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    listener.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
+    listener.listen(0).unwrap();
+    let address = listener.local_addr().unwrap().as_socket().unwrap();
+    // fills the backlog, so that the kernel drops further connections
+    let _first = TcpStream::connect(address).unwrap();
+    let begun = Instant::now();
+    let cause = format!("/live: cannot connect to {address} within 300ms\n");
+    assert_unhealthy(&health_at(address, &["--timeout", "300ms"]), &cause);
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
 }
 
 #[test]
