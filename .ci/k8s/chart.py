@@ -161,6 +161,8 @@ def values_of_library(name: str, *values: dict) -> list[dict]:
     (chart / "values.yaml").write_text(yaml.safe_dump(dict(zip(aliases, values, strict=True))))
     pod = workload("Deployment", "apps/v1")["spec"]["template"]
     pod["metadata"]["annotations"] = {"own": "annotation"}
+    data = {"name": "data", "emptyDir": {}}
+    pod["spec"]["volumes"] = [data]
     text = "".join(
         f'{{{{- $of := dict "values" .Values.{alias} "name" "shop-{alias}" "template" (include "shop.pod" .) }}}}\n'
         f'{{{{ include "apigw-invoker.configMaps" $of }}}}\n---\nkind: Deployment\nmetadata: {{ name: {alias} }}\n'
@@ -172,7 +174,9 @@ def values_of_library(name: str, *values: dict) -> list[dict]:
     documents = render(chart, "shop")
     routes = {name for d in documents if d["kind"] == "ConfigMap" for name in d["data"]} - {"default.yaml"}
     assert routes == {f"{route}.yaml" for of in values for route in of.get("routes", {})}, routes
-    return [document["spec"]["template"] for document in documents if document["kind"] == "Deployment"]
+    made = [document["spec"]["template"] for document in documents if document["kind"] == "Deployment"]
+    assert all(template["spec"]["volumes"].pop(0) == data for template in made), made
+    return made
 
 
 def of_library(name: str, application: dict, route: Path) -> list[dict]:

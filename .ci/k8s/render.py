@@ -38,6 +38,7 @@ def main() -> None:
         print(f"{name}: {', '.join(document['kind'] for document in documents)}")
     check_other_kinds()
     check_clash()
+    check_remote()
 
 
 def kustomize(directory: Path) -> str:
@@ -117,6 +118,26 @@ def check_clash() -> None:
     write_kustomization(directory, {"resources": resources})
     done = subprocess.run(kubectl(directory), capture_output=True, text=True)
     assert done.returncode and "already registered id" in done.stderr, done.stderr
+
+
+def check_remote() -> None:
+    """The component by the address of a repository, as Argo CD and Flux use it, and `nameSuffix`."""
+    repository = fresh("repository")
+    shutil.copytree(K8S, repository / "k8s")
+    git = ["git", "-C", repository, "-c", "user.name=a", "-c", "user.email=a@example.com"]
+    for command in [["init", "--quiet", "--initial-branch=v1"], ["add", "."], ["commit", "--quiet", "--message=a"]]:
+        subprocess.run([*git, *command], check=True)
+    app = workload("Deployment", PATCHED["Deployment"])
+    directory = with_sidecar("by-address", [app], [], {"nameSuffix": "-v2"})
+    kustomization = yaml.safe_load((directory / "kustomization.yaml").read_text())
+    kustomization["components"] = [f"file://{repository}//k8s/sidecar?ref=v1"]
+    write_kustomization(directory, kustomization)
+    documents = list(yaml.safe_load_all(kustomize(directory)))
+    check_pods("by-address", documents)
+    assert not without_sidecar(documents), documents
+    names = sorted(document["metadata"]["name"] for document in documents)
+    assert names == ["a-v2", "apigw-invoker-routes-v2", "apigw-invoker-v2"], names
+    print("the component is found by the address of a repository")
 
 
 def check_patches_agree() -> None:
