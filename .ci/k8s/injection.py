@@ -25,7 +25,7 @@ Mutate = Callable[[dict], dict]
 
 def main() -> None:
     (WORK / "made/kyverno").mkdir(parents=True, exist_ok=True)
-    policies = {"policy": by_the_api_server(), "kyverno": by_kyverno()}
+    policies = {"policy": by_the_api_server(), "kyverno": by_kyverno(), "mutating-policy": by_mutating_policy()}
     for name, mutate in policies.items():
         check(mutate)
         write(f"injected-{name}", mutate(labelled()))
@@ -114,6 +114,22 @@ def by_the_api_server() -> Mutate:
     return lambda pod: cel.mutate(policy["spec"], pod)
 
 
+def by_mutating_policy() -> Mutate:
+    """Kyverno's MutatingPolicy: only its fields are those of the policy, no Kyverno evaluates it here."""
+    directory = WORK / "made/mutating-policy"
+    directory.mkdir(exist_ok=True)
+    above = "../../../../k8s/injection"
+    kustomization = {"resources": [above], "components": [f"{above}/mutating-policy"]}
+    (directory / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+    policy = yaml.safe_load(kustomized(directory))
+    assert (policy["apiVersion"], policy["kind"]) == ("policies.kyverno.io/v1", "MutatingPolicy"), policy
+    spec = policy["spec"]
+    assert spec.pop("autogen") == {"podControllers": {"controllers": []}}, spec
+    native = next(yaml.safe_load_all((K8S / "injection/policy.yaml").read_text()))
+    assert spec == native["spec"], spec
+    return lambda pod: cel.mutate(spec, pod)
+
+
 def by_kyverno() -> Mutate:
     policy = yaml.safe_load((K8S / "injection/kyverno/policy.yaml").read_text())
     (rule,) = policy["spec"]["rules"]
@@ -162,9 +178,12 @@ def merged(pod: dict, patch: dict) -> dict:
     (directory / "patch.yaml").write_text(yaml.safe_dump(header | patch))
     kustomization = {"resources": ["pod.yaml"], "patches": [{"path": "patch.yaml"}]}
     (directory / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+    return yaml.safe_load(kustomized(directory)) | {"metadata": pod["metadata"]}
+
+
+def kustomized(directory: Path) -> str:
     kubectl = Path(sys.executable).parent / "kubectl"
-    done = subprocess.run([kubectl, "kustomize", directory], check=True, stdout=subprocess.PIPE, text=True)
-    return yaml.safe_load(done.stdout) | {"metadata": pod["metadata"]}
+    return subprocess.run([kubectl, "kustomize", directory], check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def check_types() -> None:

@@ -102,6 +102,9 @@ def application() -> None:
         code, told = sidecar.execute(*command.split())
         assert code == 0, f"{command}: {told}"
         say("application", f"in the pod `apigw-invoker {command.strip()}` ends with 0")
+    took = min(taken(lambda: sidecar.execute("health")) for _ in range(20))
+    assert took < 0.02, f"`health` takes {took * 1000:.0f} ms"
+    say("application", f"`apigw-invoker health` takes {took * 1000:.0f} ms")
     memory(sidecar)
 
     routes, keys = dict(sidecar.data["ConfigMap", "apigw-invoker-routes"]), sidecar.data["Secret", "apigw-invoker-keys"]
@@ -339,6 +342,12 @@ def eventually(what: str, holds: Callable[[], bool]) -> float:
     while not holds():
         assert time.monotonic() < before + 20, f"not within 20 s: {what}"
         time.sleep(0.05)
+    return time.monotonic() - before
+
+
+def taken(action: Callable[[], object]) -> float:
+    before = time.monotonic()
+    action()
     return time.monotonic() - before
 
 
