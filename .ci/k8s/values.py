@@ -82,7 +82,10 @@ def main() -> None:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(check_effect, leaves(STANDARD)))
         print("every value of the chart has an effect")
-        outcomes = list(pool.map(lambda case: outcome(*case), [(p, wrong) for p in leaves(STANDARD) for wrong in WRONG]))
+        cases = [(path, wrong) for path in leaves(STANDARD) for wrong in WRONG]
+        # a section whose keys are all commented out
+        cases += [((section,), None) for section, value in STANDARD.items() if isinstance(value, dict) and value]
+        outcomes = list(pool.map(lambda case: outcome(*case), cases))
     print(f"of {len(outcomes)} odd values {outcomes.count('refused')} were refused, and no other made a wrong object")
     names()
     labels()
