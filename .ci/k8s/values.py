@@ -294,6 +294,8 @@ def check_schemas() -> None:
     ]:
         done = helm("template", "shop", CHART, *wrong)
         assert done.returncode and told in done.stderr, f"{wrong}: {done.stderr}"
+    own = ["--set=env[0].name=APIGW_INVOKER__LOG__FORMAT,env[0].value=text"]
+    assert "value: text" in helm("template", "shop", CHART, *route, *own).stdout, "env does not override settings"
     (container,) = next(pods(render(CHART, "shop", *route, f"--set=image.tag=0.1.0@{digest}")))["containers"]
     assert container["image"] == f"apigw-invoker:0.1.0@{digest}", container
     done = helm("lint", "--strict", CHART, *route)

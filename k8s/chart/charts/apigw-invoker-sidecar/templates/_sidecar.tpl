@@ -74,7 +74,10 @@ The variables of the container. The admin address is set here and not in the set
 {{- $env = append $env (merge (dict "name" "APIGW_INVOKER_SETTINGS") .) -}}
 {{- $env = append $env (dict "name" "APIGW_INVOKER_SETTINGS_CACHE" "value" "/var/cache/apigw-invoker") -}}
 {{- end -}}
-{{- $env = concat $env (default list .env) (default list .values.env) -}}
+{{- $env = concat $env (default list .env) -}}
+{{- $own := list -}}
+{{- range $env -}}{{- $own = append $own .name -}}{{- end -}}
+{{- $env = concat $env (default list .values.env) -}}
 {{- $names := list -}}
 {{- range $env -}}
 {{- if has (upper .name) $names -}}
@@ -88,8 +91,8 @@ The variables of the container. The admin address is set here and not in the set
 {{- if kindIs "map" $keys -}}
 {{- range $key, $_ := $keys -}}
 {{- $variable := printf "APIGW_INVOKER__%s__%s" $section $key | upper -}}
-{{- if has $variable $names -}}
-{{- fail (printf "settings: %s.%s has no effect, because the container has %s" $section $key $variable) -}}
+{{- if has $variable $own -}}
+{{- fail (printf "settings: %s.%s has no effect, because the chart sets %s" $section $key $variable) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
