@@ -5,10 +5,12 @@ files of the packages that `distroless/cc-debian13` is made of, from the same De
 """
 
 import shutil
-import subprocess
 import sys
 import tarfile
 from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from debian_root import make_debian  # noqa: E402
 
 WORK = Path(sys.argv[1])
 DEBIAN = WORK / "debian.tar"
@@ -16,16 +18,10 @@ PACKAGES = ["gcc", "libc6-dev", "ca-certificates"]
 # of distroless/cc, those that the program needs
 LIBRARIES = ["libc6", "libgcc-s1"]
 CERTIFICATES = "./etc/ssl/certs/ca-certificates.crt"
-# where Debian has its keys, on this machine and on Ubuntu
-KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 
 def main() -> None:
-    if not DEBIAN.is_file():
-        made = WORK / "debian.part.tar"
-        command = ["mmdebstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", f"--keyring={KEYRING}"]
-        subprocess.run([*command, "--quiet", "trixie", made], check=True)
-        made.rename(DEBIAN)
+    make_debian(DEBIAN, PACKAGES)
     compiler()
     libraries()
     print("Debian 13 with gcc, and its C library without a shell")

@@ -21,6 +21,7 @@ from loopback import get  # noqa: E402
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ROOT / "packages"
 WORK, INVOKER = Path(sys.argv[1]), Path(sys.argv[2])
+# made by `run`, because this step has no network
 DEBIAN = WORK / "systemd.tar"
 MACHINE = WORK / "machine"
 UNIT = "apigw-invoker.service"
@@ -59,12 +60,6 @@ def main() -> None:
 
 def install() -> None:
     """Debian with systemd, an unpacked release, and the stand-in in place of API Gateway."""
-    if not DEBIAN.is_file():
-        made = WORK / "systemd.part.tar"
-        keyring = "--keyring=/usr/share/keyrings/debian-archive-keyring.gpg"
-        command = ["mmdebstrap", "--variant=minbase", "--include=systemd,procps", keyring, "--quiet", "trixie", made]
-        subprocess.run(command, check=True)
-        made.rename(DEBIAN)
     shutil.rmtree(MACHINE, ignore_errors=True)
     MACHINE.mkdir()
     subprocess.run(["tar", "--extract", "--file", DEBIAN, "--directory", MACHINE, "--exclude=./dev/*"], check=True)
