@@ -6,6 +6,7 @@ end.
 
 import json
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -179,6 +180,8 @@ def ends(machine: Machine) -> None:
     write(machine, "added.yaml", "url: /added\n")
     assert machine.run("systemctl", "start", UNIT)[0] != 0
     assert (machine.shows("ExecMainStatus"), machine.shows("NRestarts")) == ("78", "0")
+    mistake = "/etc/apigw-invoker/routes/added.yaml:1: url: unknown key"
+    eventually("the journal has the mistake", lambda: mistake in machine.journal())
     assert machine.run("rm", "/etc/apigw-invoker/routes/added.yaml")[0] == 0
     assert machine.run("systemctl", "start", UNIT)[0] == 0
     machine.run("systemctl", "kill", "--signal=KILL", UNIT)
@@ -186,6 +189,31 @@ def ends(machine: Machine) -> None:
     assert get("/orders/echo/1")[0] == 200
     machine.run("systemctl", "stop", UNIT)
     print("wrong settings ended it with 78 and no restart; SIGKILL restarted it", flush=True)
+    port_in_use(machine)
+
+
+def port_in_use(machine: Machine) -> None:
+    """What can end by itself is tried until it does: systemd by default gives up after five starts in ten seconds."""
+    with socket.create_server(("127.0.0.1", 9080)):
+        machine.run("systemctl", "start", "--no-block", UNIT)
+        eventually("it starts a seventh time", lambda: int(machine.shows("NRestarts")) > 5)
+    eventually("it is active", lambda: machine.shows("ActiveState") == "active")
+    machine.run("systemctl", "stop", UNIT)
+    print("a port in use was retried until it was free", flush=True)
+    without_file(machine)
+
+
+def without_file(machine: Machine) -> None:
+    """On EC2: the drop-in without the lines that the page names."""
+    dropin = f"/etc/systemd/system/{UNIT}.d/credentials.conf"
+    assert machine.run("grep", "--count", "aws-credentials", dropin) == (0, "2\n")
+    assert machine.run("rm", "/etc/apigw-invoker-keys/aws-credentials")[0] == 0
+    assert machine.run("systemctl", "start", UNIT)[0] != 0, "a key that is missing is not noticed"
+    assert machine.run("sed", "--in-place", "/aws-credentials/d", dropin)[0] == 0
+    assert machine.run("systemctl", "daemon-reload")[0] == 0 and machine.run("systemctl", "restart", UNIT)[0] == 0
+    assert "AWS_SHARED_CREDENTIALS_FILE" not in machine.shows("Environment")
+    machine.run("systemctl", "stop", UNIT)
+    print("it starts without the file of AWS's keys, as on EC2", flush=True)
 
 
 def eventually(what: str, holds: Callable[[], bool]) -> None:
