@@ -28,6 +28,7 @@ AGENT = "169.254.170.2"
 RELATIVE_URI = "/v2/credentials/" + re.search(
     r'ECS_ID: &str = "(.+?)"', (ROOT / "src/stand_in/container.rs").read_text()
 ).group(1)
+IMAGE = re.search(r"^ARG IMAGE=(.+)$", (PACKAGES / "ecs/Dockerfile").read_text(), re.MULTILINE).group(1)
 API_KEY = "an-api-key-of-at-least-20-characters"
 # the beginning of an id of temporary keys, as of a role
 TEMPORARY = "ASIA"
@@ -71,9 +72,9 @@ def images(engine: Engine) -> None:
     # the lines of k8s/Dockerfile about the image itself
     own = (ROOT / "k8s/Dockerfile").read_text().split(" AS run\n")[1].split("\nFROM ")[0]
     (root / "Dockerfile").write_text(f"FROM scratch\n{own}\nENV PATH=/usr/local/bin:/usr/bin:/bin\nCOPY root /\n")
-    engine.build("--quiet", "--tag=apigw-invoker:0.1.0", f"--file={root}/Dockerfile", root)
-    engine.choose_runtime("apigw-invoker:0.1.0")
-    options = ["--build-arg=IMAGE=localhost/apigw-invoker:0.1.0", "--tag=orders-invoker:1"]
+    engine.build("--quiet", f"--tag={IMAGE}", f"--file={root}/Dockerfile", root)
+    engine.choose_runtime(IMAGE)
+    options = [f"--build-arg=IMAGE=localhost/{IMAGE}", "--tag=orders-invoker:1"]
     engine.build("--quiet", *options, f"--file={PACKAGES}/ecs/Dockerfile", PACKAGES / "settings")
     root = fresh("application")
     put(Path(shutil.which("busybox")), root / "bin/busybox")
