@@ -14,6 +14,8 @@ WORK = Path(sys.argv[1])
 MANIFEST = (ROOT / "Cargo.toml").read_text()
 # the machine's certificate authorities, for a registry behind a proxy
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
+# the sources are about half of it
+LARGEST_CONTEXT = 8 << 20
 
 
 def main() -> None:
@@ -34,6 +36,8 @@ def main() -> None:
         options = ["--layers", *bases, *volumes, f"--target={target}", f"--tag={target}"]
         engine.build(*options, f"--file={ROOT}/k8s/Dockerfile", ROOT)
         inspect(engine, target)
+    context(engine)
+    wrong_architecture(engine, bases, volumes)
     # a build without a target is the one that serves
     last = re.findall(r"^FROM .* AS (\S+)$", (ROOT / "k8s/Dockerfile").read_text(), re.MULTILINE)[-1]
     assert last == "serve", last
@@ -50,6 +54,7 @@ def inspect(engine: Engine, target: str) -> None:
     program = root / "usr/local/bin/apigw-invoker"
     size = program.stat().st_size >> 20
     crates = crates_of(program)
+    assert "(RELR)" in tool("readelf", "--dynamic", program), "its relocations are not packed"
     files = sum(1 for path in root.rglob("*") if path.is_file() and not path.is_symlink())
     engine.podman("image", "unmount", target)
     assert crates["apigw-invoker"] == version and "rustls" in crates, crates
@@ -58,12 +63,39 @@ def inspect(engine: Engine, target: str) -> None:
     print(f"{target}: {files} files, a program of {size} MiB that lists its {len(crates)} crates", flush=True)
 
 
+def context(engine: Engine) -> None:
+    """Checks what .dockerignore leaves of the repository for a build."""
+    file = WORK / "context.Dockerfile"
+    file.write_text("FROM scratch\nCOPY . /\n")
+    engine.build("--quiet", "--tag=context", f"--file={file}", ROOT)
+    root = Path(engine.podman("image", "mount", "context").strip())
+    names = sorted(path.name for path in root.iterdir())
+    size = sum(path.stat().st_size for path in root.rglob("*") if path.is_file())
+    engine.podman("image", "unmount", "context")
+    assert names == ["Cargo.lock", "Cargo.toml", "src"], names
+    assert size < LARGEST_CONTEXT, f"the build context has {size} bytes"
+    print(f"the build context is {', '.join(names)}: {size >> 10} KiB", flush=True)
+
+
+def wrong_architecture(engine: Engine, bases: list[str], volumes: list[str]) -> None:
+    """Docker without BuildKit passes no architecture, and others have no linker here."""
+    for name in ["", "riscv64"]:
+        options = ["--quiet", "--layers", *bases, *volumes, f"--build-arg=TARGETARCH={name}", "--target=compiler"]
+        said = engine.fails_to_build(*options, f"--file={ROOT}/k8s/Dockerfile", ROOT)
+        assert f"no architecture {name}: build with BuildKit or buildah" in said, said
+    print("another architecture, or none, is refused", flush=True)
+
+
 def crates_of(program: Path) -> dict[str, str]:
     """The list that cargo-auditable writes into the section `.dep-v0`, as scanners of images read it."""
     section = WORK / "dep-v0"
-    subprocess.run(["objcopy", f"--dump-section=.dep-v0={section}", program, "/dev/null"], check=True)
+    tool("objcopy", f"--dump-section=.dep-v0={section}", program, "/dev/null")
     packages = json.loads(zlib.decompress(section.read_bytes()))["packages"]
     return {package["name"]: package["version"] for package in packages if package.get("kind") != "build"}
+
+
+def tool(*command: object) -> str:
+    return subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True).stdout
 
 
 main()

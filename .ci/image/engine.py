@@ -37,11 +37,20 @@ class Engine:
 
     def build(self, *arguments: object) -> None:
         """Builds an image; RUN is isolated by chroot and has this machine's network."""
-        command = list(map(str, ["buildah", *self.storage, "build", "--isolation=chroot", *arguments]))
         # a build that compiles is shown line by line, because it takes long
-        done = subprocess.run(command, capture_output="--quiet" in arguments, text=True)
+        done = subprocess.run(self.building(arguments), capture_output="--quiet" in arguments, text=True)
         if done.returncode:
             sys.exit(f"the image cannot be built: {done.stderr or ''}")
+
+    def fails_to_build(self, *arguments: object) -> str:
+        """The output of a build that has to fail."""
+        done = subprocess.run(self.building(arguments), capture_output=True, text=True)
+        if done.returncode == 0:
+            sys.exit(f"the image can be built: {arguments}")
+        return done.stdout + done.stderr
+
+    def building(self, arguments: tuple[object, ...]) -> list[str]:
+        return list(map(str, ["buildah", *self.storage, "build", "--isolation=chroot", *arguments]))
 
     def podman(self, *arguments: object, check: bool = True) -> str:
         command = ["podman", *self.storage, "--cgroup-manager=cgroupfs", *self.runtime, *arguments]
