@@ -20,6 +20,12 @@ WORK, INVOKER = Path(sys.argv[1]), Path(sys.argv[2])
 PROGRAM = "/usr/local/bin/apigw-invoker"
 # of `systemd-analyze security`, in tenths: 1.5 of 10
 EXPOSURE = 15
+# the smallest ones, as CPU units and MiB
+FARGATE_SIZES = [
+    *((256, memory) for memory in [512, 1024, 2048]),
+    *((512, memory) for memory in range(1024, 4097, 1024)),
+    *((1024, memory) for memory in range(2048, 8193, 1024)),
+]
 
 
 def main() -> None:
@@ -51,8 +57,15 @@ def ecs(drain: int) -> None:
         check = sidecar["healthCheck"]
         assert check["command"] == ["CMD", PROGRAM, "health"], "the image has no shell for CMD-SHELL"
         # the API's ranges, which its model does not have
-        assert 5 <= check["interval"] <= 300 and 2 <= check["timeout"] <= 60 and 1 <= check["retries"] <= 10, check
+        ranges = {"interval": (5, 300), "timeout": (2, 60), "retries": (1, 10), "startPeriod": (0, 300)}
+        assert all(low <= check[field] <= high for field, (low, high) in ranges.items()), check
         assert drain < sidecar["stopTimeout"] <= 120, "SIGKILL cuts the drain off, or Fargate refuses the time"
+        assert application["stopTimeout"] <= 120, "Fargate refuses the time"
+        size = int(definition["cpu"]), int(definition["memory"])
+        assert size in FARGATE_SIZES, f"Fargate has no tasks of {size}"
+        drop = sidecar["linuxParameters"]["capabilities"]["drop"]
+        hardened = sidecar["user"], sidecar["readonlyRootFilesystem"], drop
+        assert hardened == ("65532:65532", True, ["ALL"]), hardened
         assert application["dependsOn"] == [{"containerName": sidecar["name"], "condition": "HEALTHY"}]
         assert application["essential"] and sidecar["essential"] == (name == "service"), name
         assert int(definition["memory"]) >= sidecar["memory"] and int(definition["cpu"]) >= sidecar["cpu"]
@@ -82,7 +95,11 @@ def compose(drain: int) -> None:
     services = yaml.safe_load(text)["services"]
     sidecar, application = services["apigw-invoker"], services["application"]
     assert sidecar["healthcheck"]["test"] == ["CMD", PROGRAM, "health"], sidecar["healthcheck"]
-    assert application["depends_on"]["apigw-invoker"]["condition"] == "service_healthy"
+    assert application["depends_on"] == {"apigw-invoker": {"condition": "service_healthy", "restart": True}}
+    assert application["network_mode"] == "service:apigw-invoker", "it calls the loopback address of the sidecar"
+    hardened = {"read_only": True, "cap_drop": ["ALL"], "security_opt": ["no-new-privileges:true"]}
+    assert {key: sidecar.get(key) for key in hardened} == hardened, sidecar
+    assert sidecar["restart"] == "unless-stopped", sidecar
     assert drain < int(sidecar["stop_grace_period"].removesuffix("s")), "SIGKILL cuts the drain off"
     assert "ports" not in sidecar, "a published port lets other machines use the routes"
     # the parser finds what is wrong
