@@ -76,7 +76,8 @@ class Engine:
     def start(self, name: str, image: str, *arguments: object, options: list[str] = []) -> None:
         """Starts a container as a hardened deployment does: read-only, no capabilities, no new privileges."""
         hardened = ["--read-only", "--read-only-tmpfs=false", "--cap-drop=ALL", "--security-opt=no-new-privileges"]
-        self.podman("run", "--detach", f"--name={name}", "--network=host", *hardened, *self.limits, *options, image, *arguments)
+        network = [] if "--network=none" in options else ["--network=host"]
+        self.podman("run", "--detach", f"--name={name}", *network, *hardened, *self.limits, *options, image, *arguments)
 
     def becomes_healthy(self, name: str, seconds: float = 20) -> float:
         """Runs the container's health check until it succeeds, as podman does by a timer of systemd."""

@@ -5,6 +5,7 @@ network and mount namespaces of its own, so that the ports are the defaults.
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from engine import Engine
@@ -16,6 +17,10 @@ ROOT = Path(__file__).resolve().parents[2]
 WORK = Path(sys.argv[1])
 # of the stand-in, beside the default ports of the image that serves
 STAND_IN = ["dev", "--listen=127.0.0.1:9082", "--admin=127.0.0.1:9182", "--stand-in=127.0.0.1:9081"]
+# of a command that the container does not have
+NOT_FOUND = 127
+# seconds for an end without requests in flight, podman's own time included
+QUICK_END = 5
 CHECK = ["--health-cmd", '["/usr/local/bin/apigw-invoker", "health"]']
 # those of the stand-in, and its stage that requires a signature and an API key
 ENVIRONMENT = {
@@ -34,6 +39,7 @@ def main() -> None:
     try:
         demo(engine)
         serving(engine)
+        without_network(engine)
     finally:
         engine.clean()
 
@@ -59,9 +65,23 @@ def serving(engine: Engine) -> None:
     status, body = get("/orders/echo/1")
     assert status == 200 and "AKIDEXAMPLE" in json.loads(body)["headers"]["authorization"][0], body
     assert engine.code("exec", "serving", "apigw-invoker", "health", "--ready") == 0
+    assert engine.code("exec", "serving", "sh", "-c", "true") == NOT_FOUND, "the image has a shell"
     code = engine.stop("serving")
     assert code == 0, code
     print(f"serve: healthy after {took:.1f} s as user 65532, a call was signed, and SIGTERM ended it with 0", flush=True)
+
+
+def without_network(engine: Engine) -> None:
+    """The start needs no network: the only interface is loopback."""
+    options = [*CHECK, "--network=none", f"--volume={ROOT}/packages/settings:/etc/apigw-invoker:ro"]
+    options += [f"--env={name}={value}" for name, value in ENVIRONMENT.items()]
+    engine.start("isolated", "serve", options=options)
+    engine.becomes_healthy("isolated")
+    before = time.monotonic()
+    code = engine.stop("isolated")
+    took = time.monotonic() - before
+    assert code == 0 and took < QUICK_END, f"{code} after {took:.1f} s"
+    print(f"serve: healthy without a network, and ended after {took:.1f} s without requests", flush=True)
 
 
 main()
