@@ -75,7 +75,8 @@ def images(engine: Engine) -> None:
     engine.build("--quiet", f"--tag={IMAGE}", f"--file={root}/Dockerfile", root)
     engine.choose_runtime(IMAGE)
     options = [f"--build-arg=IMAGE=localhost/{IMAGE}", "--tag=orders-invoker:1"]
-    engine.build("--quiet", *options, f"--file={PACKAGES}/ecs/Dockerfile", PACKAGES / "settings")
+    settings = cloned("settings", WORK)
+    engine.build("--quiet", *options, f"--file={PACKAGES}/ecs/Dockerfile", settings)
     root = fresh("application")
     put(Path(shutil.which("busybox")), root / "bin/busybox")
     for name in ["sh", "wget", "sleep"]:
@@ -154,9 +155,8 @@ def job(engine: Engine) -> None:
 def compose(engine: Engine) -> None:
     """Runs the project as it is, but for the stand-in in place of API Gateway."""
     directory = fresh("project")
-    shutil.copytree(PACKAGES / "settings", directory / "settings")
-    project = directory / "compose"
-    shutil.copytree(PACKAGES / "compose", project)
+    cloned("settings", directory)
+    project = cloned("compose", directory)
     home = fresh("home")
     (home / ".aws").mkdir()
     (home / ".aws/credentials").write_text(KEYS)
@@ -173,7 +173,7 @@ def compose(engine: Engine) -> None:
     engine.podman("tag", "orders:1", "registry.example.com/orders:1")
     command = [Path(sys.executable).parent / "podman-compose", f"--podman-path={shim(engine)}", "--in-pod=false"]
     run = lambda *arguments: subprocess.run(  # noqa: E731
-        [*command, *arguments], cwd=project, capture_output=True, text=True
+        ["timeout", "120", *map(str, command), *arguments], cwd=project, capture_output=True, text=True
     )
     up = run("up", "--detach")
     assert up.returncode == 0, up.stdout + up.stderr
@@ -212,6 +212,16 @@ def fresh(name: str) -> Path:
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir()
     return directory
+
+
+def cloned(name: str, directory: Path) -> Path:
+    """A directory of packages/ as in the clone of a user whose umask is 077."""
+    target = directory / name
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(PACKAGES / name, target)
+    for path in [target, *target.rglob("*")]:
+        path.chmod(0o700 if path.is_dir() else 0o600)
+    return target
 
 
 def put(source: Path, target: Path) -> None:
