@@ -6,7 +6,6 @@ images are made around the binary. What ECS itself does (roles, Secrets Manager,
 
 import http.client
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -19,9 +18,8 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / ".ci/image"))
 
 from engine import Engine  # noqa: E402
-from page import commands  # noqa: E402
+from project import API_KEY, FUNCTION_URI, PACKAGES, cloned, compose_project, fresh  # noqa: E402
 
-PACKAGES = ROOT / "packages"
 WORK, INVOKER = Path(sys.argv[1]), Path(sys.argv[2])
 # the agent of ECS, and what it answers with the keys of the task's role
 AGENT = "169.254.170.2"
@@ -29,12 +27,10 @@ RELATIVE_URI = "/v2/credentials/" + re.search(
     r'ECS_ID: &str = "(.+?)"', (ROOT / "src/stand_in/container.rs").read_text()
 ).group(1)
 IMAGE = re.search(r"^ARG IMAGE=(.+)$", (PACKAGES / "ecs/Dockerfile").read_text(), re.MULTILINE).group(1)
-API_KEY = "an-api-key-of-at-least-20-characters"
 # the beginning of an id of temporary keys, as of a role
 TEMPORARY = "ASIA"
-KEYS = "[default]\naws_access_key_id = AKIDEXAMPLE\naws_secret_access_key = wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY\n"
 # the stand-in in place of API Gateway: its stage that requires a signature and an API key
-TO_STAND_IN = "APIGW_INVOKER__ROUTES__ORDERS__API_GATEWAY__FUNCTION_URI=http://169.254.170.2/both"
+TO_STAND_IN = f"{FUNCTION_URI}=http://{AGENT}/both"
 # calls once, and then ends or serves
 APPLICATION = """wget -q -O - "$ORDERS_URL/echo/1" || exit 1
 [ -z "$ONCE" ] || exit 0
@@ -63,7 +59,7 @@ def main() -> None:
 
 def images(engine: Engine) -> None:
     """The image with the binary and this machine's libraries, the one of packages/ecs on it, and the application's."""
-    root = fresh("image")
+    root = fresh(WORK, "image")
     libraries = subprocess.run(["ldd", INVOKER], check=True, capture_output=True, text=True).stdout
     for library in re.findall(r"(/\S+) \(0x", libraries):
         put(Path(library), root / "root" / library.lstrip("/"))
@@ -77,7 +73,7 @@ def images(engine: Engine) -> None:
     options = [f"--build-arg=IMAGE=localhost/{IMAGE}", "--tag=orders-invoker:1"]
     settings = cloned("settings", WORK)
     engine.build("--quiet", *options, f"--file={PACKAGES}/ecs/Dockerfile", settings)
-    root = fresh("application")
+    root = fresh(WORK, "application")
     put(Path(shutil.which("busybox")), root / "bin/busybox")
     for name in ["sh", "wget", "sleep"]:
         (root / "bin" / name).symlink_to("busybox")
@@ -154,17 +150,7 @@ def job(engine: Engine) -> None:
 
 def compose(engine: Engine) -> None:
     """Runs the project as it is, but for the stand-in in place of API Gateway."""
-    directory = fresh("project")
-    cloned("settings", directory)
-    project = cloned("compose", directory)
-    home = fresh("home")
-    (home / ".aws").mkdir()
-    (home / ".aws/credentials").write_text(KEYS)
-    (home / "orders-api-key").write_text(API_KEY + "\n")
-    *before, up = commands("Docker Compose").splitlines()
-    assert up == "docker compose up", up
-    script = "set -eu\n" + "\n".join(before)
-    subprocess.run(["sh", "-c", script], cwd=project, env=os.environ | {"HOME": str(home)}, check=True)
+    project = compose_project(WORK)
     override = {"services": {"apigw-invoker": {"network_mode": "host", "environment": [TO_STAND_IN]}, "application": {}}}
     if engine.limits:
         for service in override["services"].values():
@@ -179,7 +165,7 @@ def compose(engine: Engine) -> None:
     assert up.returncode == 0, up.stdout + up.stderr
     calls(engine, "compose_application_1", "AKIDEXAMPLE/")
     added = f"uri: /added\napi_gateway: {{ function_uri: 'http://{AGENT}/open/hello' }}\n"
-    (directory / "settings/routes/added.yaml").write_text(added)
+    (project.parent / "settings/routes/added.yaml").write_text(added)
     eventually("a new route is in use", lambda: get("127.0.0.1", 9080, "/added") == 200)
     down = run("down")
     assert down.returncode == 0 and "SIGKILL" not in down.stderr, down.stdout + down.stderr
@@ -205,23 +191,6 @@ esac
 """)
     path.chmod(0o755)
     return path
-
-
-def fresh(name: str) -> Path:
-    directory = WORK / name
-    shutil.rmtree(directory, ignore_errors=True)
-    directory.mkdir()
-    return directory
-
-
-def cloned(name: str, directory: Path) -> Path:
-    """A directory of packages/ as in the clone of a user whose umask is 077."""
-    target = directory / name
-    shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(PACKAGES / name, target)
-    for path in [target, *target.rglob("*")]:
-        path.chmod(0o700 if path.is_dir() else 0o600)
-    return target
 
 
 def put(source: Path, target: Path) -> None:

@@ -44,7 +44,6 @@ exec env -i container=test PATH=/usr/sbin:/usr/bin sh -c 'umount -l /host; mount
 
 def main() -> None:
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    subprocess.run(["mount", "-t", "proc", "proc", "/proc"], check=True)
     install()
     stand_in = (WORK / "stand-in.log").open("wb")
     command = [INVOKER, "dev", "--listen=127.0.0.1:9082", "--admin=127.0.0.1:9182", "--stand-in=127.0.0.1:9081"]
