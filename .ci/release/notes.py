@@ -14,7 +14,7 @@ NAMED = [
     for pattern in [
         rf"\bapigw-invoker[:-]{VERSION}",
         rf"\bnewTag: {VERSION}",
-        rf"`v{VERSION}`",
+        rf"[`=]v{VERSION}`",
         rf"`{VERSION}@sha256",
         rf"^ARG VERSION={VERSION}$",
         rf"apigw-invoker-sidecar\n +version: {VERSION}",
