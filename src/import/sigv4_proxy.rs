@@ -1,8 +1,10 @@
 //! aws-sigv4-proxy: its command line, or the container that runs it.
 
 mod containers;
+mod credentials;
 mod flags;
 mod route;
+mod variables;
 
 use std::sync::Arc;
 
@@ -42,10 +44,12 @@ impl ProxyDeployments {
 
     /// Translates each proxy into a route. Only one of them can have `/*`, so others get no file.
     pub fn translate(self, translation: &mut Translation) {
-        for Container { name, title, place, arguments, environment } in self.containers {
-            let mut imported = ImportedRoute::new(Peer::Sigv4Proxy, name, title, place);
-            match Flags::parse(&arguments) {
-                Ok(flags) => route::translate(&flags, &environment, &mut imported, &mut translation.process),
+        for container in self.containers {
+            let Container { name, title, place, arguments, .. } = &container;
+            let mut imported =
+                ImportedRoute::new(Peer::Sigv4Proxy, name.as_str(), title.as_str(), place.clone());
+            match Flags::parse(arguments) {
+                Ok(flags) => route::translate(&flags, &container, &mut imported, &mut translation.process),
                 Err(problem) => imported.problem(problem),
             }
             translation.routes.push(imported);

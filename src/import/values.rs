@@ -27,7 +27,7 @@ enum Reference {
 }
 
 /// Reads a text as a reference: those of settings, APISIX's `$ENV://` and `${{NAME}}`, decK's
-/// `${{ env "NAME" }}`, and a shell's `$NAME`.
+/// `${{ env "NAME" }}`, a shell's `$NAME`, and `$(NAME)` of Kubernetes.
 fn reference(text: &str) -> Reference {
     let trimmed = text.trim();
     let of_variable = |name: &str| {
@@ -42,8 +42,10 @@ fn reference(text: &str) -> Reference {
     if let Some(name) = trimmed.strip_prefix("$ENV://") {
         return of_variable(name);
     }
-    if let Some(name) = trimmed.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')) {
-        return of_variable(name);
+    for (open, close) in [("${", '}'), ("$(", ')')] {
+        if let Some(name) = trimmed.strip_prefix(open).and_then(|rest| rest.strip_suffix(close)) {
+            return of_variable(name);
+        }
     }
     match is_supported_reference(trimmed) {
         Some(true) => Reference::Kept(trimmed.to_owned()),
@@ -58,6 +60,11 @@ fn reference(text: &str) -> Reference {
         }
         None => Reference::None,
     }
+}
+
+/// A text that is a reference, in the spelling of settings.
+pub fn kept_reference(text: &str) -> Option<String> {
+    if let Reference::Kept(reference) = reference(text) { Some(reference) } else { None }
 }
 
 /// True for a text that stands for a value in a document, such as `YOUR_IAM_ACCESS_KEY` or `<REGION>`.
@@ -212,11 +219,11 @@ mod tests {
             ("${{AWS_KEY}}", Some("$env://AWS_KEY")),
             ("${AWS_KEY}", Some("$env://AWS_KEY")),
             ("$AWS_KEY", Some("$env://AWS_KEY")),
+            ("$(AWS_KEY)", Some("$env://AWS_KEY")),
             ("$LATEST/x", None),
             ("plain", None),
         ] {
-            let kept = if let Reference::Kept(reference) = reference(text) { Some(reference) } else { None };
-            assert_eq!(kept.as_deref(), expected, "{text}");
+            assert_eq!(kept_reference(text).as_deref(), expected, "{text}");
         }
         for text in
             ["{vault://hcv/secret/key}", "$secret://vault/1/key", "$env://A/b", "${A:-b}", "{vault://x"]

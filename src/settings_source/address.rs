@@ -64,9 +64,9 @@ impl SettingsPlace {
         let Some(url) = url else {
             let path = PathBuf::from(text);
             let has_ending = ARCHIVE_ENDINGS.iter().any(|end| text.to_string_lossy().ends_with(end));
-            // a file of the settings is no archive
-            let is_yaml = path.extension().is_some_and(|end| end == "yaml" || end == "yml");
-            let is_archive = (path.is_file() && !is_yaml) || (has_ending && !path.is_dir());
+            // a file of the settings, or of another program, is no archive
+            let is_text = path.extension().is_some_and(|end| end == "yaml" || end == "yml" || end == "json");
+            let is_archive = (path.is_file() && !is_text) || (has_ending && !path.is_dir());
             return Ok(if is_archive {
                 Self::Bundle(BundleAddress::File(path))
             } else {

@@ -83,7 +83,11 @@ fn unreadable(error: &io::Error) -> ArchiveError {
         io::ErrorKind::TimedOut => {
             ArchiveError::Failed(io::Error::other(format!("not done within {MAX_TIME:?}")))
         }
-        _ => refused(log_safe(&error.to_string(), QUOTED)),
+        _ => match error.to_string() {
+            // the text quotes the header, which in a file that is no archive may be a secret
+            text if text.contains(" when getting ") => refused("the header of an entry is malformed"),
+            text => refused(log_safe(&text, QUOTED)),
+        },
     }
 }
 

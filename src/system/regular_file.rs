@@ -25,6 +25,9 @@ const MAX_CERTIFICATES: u64 = 4 << 20;
 /// brackets as tokens until the list ends, of a hundred times its bytes.
 pub const MAX_SETTINGS: u64 = 256 << 10;
 
+/// A file of another program in the place of settings, of which only the program is named.
+const MAX_FOREIGN: u64 = 2 << 20;
+
 /// Reads a secret.
 pub fn read(path: &Path) -> io::Result<String> {
     text(read_within(path, MAX_SECRET)?)
@@ -61,6 +64,11 @@ pub fn read_certificates(path: &Path) -> io::Result<Vec<u8>> {
 /// Reads a file of the settings.
 pub fn read_settings(path: &Path) -> io::Result<String> {
     text(read_within(path, MAX_SETTINGS)?)
+}
+
+/// Reads a file that may be another program's.
+pub fn read_foreign(path: &Path) -> io::Result<String> {
+    text(read_within(path, MAX_FOREIGN)?)
 }
 
 /// Reads the first `most` bytes of a file, or all of a shorter one.
@@ -105,7 +113,7 @@ fn opened(path: &Path, limit: u64) -> io::Result<(fs::File, u64)> {
 }
 
 fn too_long(limit: u64) -> io::Error {
-    io::Error::other(format!("longer than {limit} bytes"))
+    io::Error::new(io::ErrorKind::FileTooLarge, format!("longer than {limit} bytes"))
 }
 
 #[cfg(test)]

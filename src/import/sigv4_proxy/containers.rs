@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use secrecy::SecretString;
-
-use super::PROGRAM;
+use super::{
+    PROGRAM,
+    variables::{self, Variable, Variables},
+};
 use crate::{
     import::values::{place, shown},
     settings::{
@@ -21,14 +22,27 @@ pub struct Container {
     pub title: String,
     pub place: Place,
     pub arguments: Vec<String>,
-    pub environment: Vec<Variable>,
+    pub environment: Variables,
 }
 
-/// A variable of its environment.
-pub struct Variable {
-    pub name: String,
-    /// `None` if it comes from elsewhere, such as a Secret.
-    pub value: Option<SecretString>,
+/// The program that runs a container.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// Kubernetes, which replaces `$(NAME)` in arguments.
+    Container,
+    /// Docker Compose.
+    Service,
+    /// ECS.
+    Task,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Container | Self::Task => "container",
+            Self::Service => "service",
+        }
+    }
 }
 
 /// Finds the containers of a document.
@@ -36,13 +50,13 @@ pub fn in_document(document: &ForeignNode, file: &Arc<str>, found: &mut Vec<Cont
     let workload = document.at(&["metadata", "name"]).and_then(ForeignNode::scalar);
     if document.get("services").is_some_and(ForeignNode::is_table) {
         for (name, service) in document.get("services").map_or(&[][..], ForeignNode::entries) {
-            found.extend(container(service, name, "service", file));
+            found.extend(container(service, name, Kind::Service, file));
         }
         return;
     }
     for node in document.get("containerDefinitions").map_or(&[][..], ForeignNode::items) {
         let name = node.get("name").and_then(ForeignNode::scalar).unwrap_or_default();
-        found.extend(container(node, &name, "container", file));
+        found.extend(container(node, &name, Kind::Task, file));
     }
     let before = found.len();
     in_pods(document, workload.as_deref(), file, found);
@@ -62,7 +76,7 @@ fn in_pods(node: &ForeignNode, workload: Option<&str>, file: &Arc<str>, found: &
                     for item in below.items() {
                         let name = workload.map(str::to_owned);
                         let name = name.or_else(|| item.get("name").and_then(ForeignNode::scalar));
-                        found.extend(container(item, &name.unwrap_or_default(), "container", file));
+                        found.extend(container(item, &name.unwrap_or_default(), Kind::Container, file));
                     }
                 } else {
                     in_pods(below, workload, file, found);
@@ -75,7 +89,7 @@ fn in_pods(node: &ForeignNode, workload: Option<&str>, file: &Arc<str>, found: &
 }
 
 /// A container whose image or command is the proxy.
-fn container(node: &ForeignNode, name: &str, kind: &str, file: &Arc<str>) -> Option<Container> {
+fn container(node: &ForeignNode, name: &str, kind: Kind, file: &Arc<str>) -> Option<Container> {
     let image = node.get("image").and_then(ForeignNode::scalar).unwrap_or_default();
     let command =
         words(node.get("command").or_else(|| node.get("entrypoint").or_else(|| node.get("entryPoint"))));
@@ -88,15 +102,16 @@ fn container(node: &ForeignNode, name: &str, kind: &str, file: &Arc<str>) -> Opt
     if node.get("entrypoint").or_else(|| node.get("entryPoint")).is_some() {
         arguments.extend(words(node.get("command")));
     }
-    let arguments = after_program(arguments);
-    let own = node.get("name").and_then(ForeignNode::scalar).unwrap_or_else(|| name.to_owned());
-    let mut environment = Vec::new();
-    for key in ["env", "environment", "secrets"] {
-        environment.extend(node.get(key).map(variables).unwrap_or_default());
+    let mut environment = Variables::of_container(node);
+    if matches!(kind, Kind::Container) {
+        environment.expand_values();
+        arguments.iter_mut().for_each(|argument| *argument = environment.expand(argument));
     }
+    let arguments = after_program(arguments, &environment);
+    let own = node.get("name").and_then(ForeignNode::scalar).unwrap_or_else(|| name.to_owned());
     Some(Container {
         name: if name.is_empty() { PROGRAM.to_owned() } else { name.to_owned() },
-        title: format!("{kind} `{}`", shown(&own)),
+        title: format!("{} `{}`", kind.name(), shown(&own)),
         place: place(file, node),
         arguments,
         environment,
@@ -113,36 +128,19 @@ fn words(node: Option<&ForeignNode>) -> Vec<String> {
 }
 
 /// The arguments after the program, if that is among them; also in the text of `sh -c`.
-fn after_program(arguments: Vec<String>) -> Vec<String> {
+fn after_program(arguments: Vec<String>, environment: &Variables) -> Vec<String> {
     if let Some(text) = arguments.iter().find(|word| word.contains(PROGRAM) && word.contains(' ')) {
-        return after_program(command_line::split(text).unwrap_or_default());
+        let words = command_line::split(&environment.expand_shell(text)).unwrap_or_default();
+        return words.into_iter().skip_while(|word| !is_program(word)).skip(1).collect();
     }
-    let program = arguments.iter().position(|word| {
-        word.rsplit('/').next().is_some_and(|name| name.starts_with("aws-sigv4-proxy") || name == PROGRAM)
-    });
-    match program {
+    match arguments.iter().position(|word| is_program(word)) {
         Some(at) => arguments.into_iter().skip(at + 1).collect(),
         None => arguments,
     }
 }
 
-/// Variables as a list of `{name, value}` or `NAME=value`, or as a table.
-fn variables(node: &ForeignNode) -> Vec<Variable> {
-    let of_items = node.items().iter().filter_map(|item| match item.text() {
-        Some(text) => Some(match text.split_once('=') {
-            Some((name, value)) => Variable { name: name.to_owned(), value: Some(value.into()) },
-            None => Variable { name: text.to_owned(), value: None },
-        }),
-        None => {
-            let name = item.get("name").and_then(ForeignNode::scalar)?;
-            Some(Variable { name, value: item.get("value").and_then(ForeignNode::scalar).map(Into::into) })
-        }
-    });
-    let of_entries = node
-        .entries()
-        .iter()
-        .map(|(name, value)| Variable { name: name.clone(), value: value.scalar().map(Into::into) });
-    of_items.chain(of_entries).collect()
+fn is_program(word: &str) -> bool {
+    word.rsplit('/').next().is_some_and(|name| name.starts_with("aws-sigv4-proxy") || name == PROGRAM)
 }
 
 /// The proxy that the admission controller would inject into a workload with its annotations.
@@ -177,19 +175,19 @@ fn injected(document: &ForeignNode, name: &str, file: &Arc<str>) -> Option<Conta
         title: format!("injected sidecar of `{}`", shown(name)),
         place: place(file, annotations),
         arguments,
-        environment: Vec::new(),
+        environment: Variables::default(),
     })
 }
 
 /// The proxy of a command: itself, or by `docker run` or `podman run`.
 pub fn of_command(words: &[String], place: Place) -> Option<Container> {
-    let mut environment = Vec::new();
+    let mut environment = Variables::default();
     let mut words: Vec<String> = words.to_vec();
     // variables before the command
     while let Some((name, value)) =
-        words.first().and_then(|word| word.split_once('=')).filter(|(name, _)| is_variable(name))
+        words.first().and_then(|word| word.split_once('=')).filter(|(name, _)| variables::is_name(name))
     {
-        environment.push(Variable { name: name.to_owned(), value: Some(value.into()) });
+        environment.listed.push(Variable { name: name.to_owned(), value: Some(value.into()) });
         words.remove(0);
     }
     let program = words.iter().position(|word| {
@@ -215,7 +213,10 @@ pub fn of_command(words: &[String], place: Place) -> Option<Container> {
                 let variable = next().unwrap_or_default();
                 let (name, value) =
                     variable.split_once('=').map_or((&*variable, None), |(n, v)| (n, Some(v)));
-                environment.push(Variable { name: name.to_owned(), value: value.map(Into::into) });
+                environment.listed.push(Variable { name: name.to_owned(), value: value.map(Into::into) });
+            }
+            "--env-file" => {
+                environment.elsewhere.extend(next().map(|file| format!("file `{}`", shown(&file))))
             }
             "-p" | "--publish" => port = next(),
             _ => {}
@@ -229,11 +230,6 @@ pub fn of_command(words: &[String], place: Place) -> Option<Container> {
     }
     let title = "command `aws-sigv4-proxy`".to_owned();
     Some(Container { name: "aws-sigv4-proxy".to_owned(), title, place, arguments, environment })
-}
-
-fn is_variable(name: &str) -> bool {
-    !name.is_empty()
-        && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
 }
 
 /// Options of `docker run` without a value.

@@ -18,8 +18,10 @@ pub struct Flags {
     pub idle_conn_timeout: Option<String>,
     /// The names of all, as in the table.
     pub set: Vec<&'static str>,
-    /// Arguments that are no flags of the proxy.
+    /// The names of flags that the proxy does not have. Their values may be secrets.
     pub unknown: Vec<String>,
+    /// The number of arguments without a flag, such as the values of unknown flags.
+    pub arguments: usize,
 }
 
 /// Flags without a value.
@@ -61,8 +63,10 @@ impl Flags {
                 let value = value.or_else(|| arguments.next().cloned());
                 let value = value.ok_or_else(|| format!("`{known}` without its value"))?;
                 flags.value(known, value)?;
+            } else if name.starts_with('-') {
+                flags.unknown.push(name.to_owned());
             } else {
-                flags.unknown.push(argument.clone());
+                flags.arguments += 1;
             }
         }
         Ok(flags)
@@ -125,14 +129,15 @@ mod tests {
             "a=b, c=d=e",
             "--unsigned-payload",
             "--no-verify-ssl",
-            "--what",
+            "--what=hush",
+            "hush",
         ];
         let flags = Flags::parse(&arguments.map(str::to_owned)).unwrap();
         assert_eq!((flags.name.as_deref(), flags.region.as_deref()), (Some("s3"), Some("eu-west-1")));
         assert_eq!(flags.strip, ["Accept", "Cookie", "Host"]);
         assert_eq!(flags.custom_headers, [("a".into(), "b".into()), ("c".into(), "d=e".into())]);
         assert!(flags.unsigned_payload && flags.no_verify_ssl);
-        assert_eq!(flags.unknown, ["--what"]);
+        assert_eq!((&*flags.unknown, flags.arguments), (&["--what".to_owned()][..], 1));
         assert!(Flags::parse(&["--name".to_owned()]).unwrap_err().contains("--name"));
     }
 }

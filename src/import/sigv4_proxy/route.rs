@@ -1,13 +1,16 @@
 //! One proxy as a route for every path, and its port as the listener's.
 
-use secrecy::{ExposeSecret as _, SecretString};
-
-use super::{containers::Variable, flags::Flags};
+use super::{
+    containers::Container,
+    credentials,
+    flags::Flags,
+    variables::{name_of, variables_in},
+};
 use crate::{
     import::{
         feature::Feature,
         route::{ImportedRoute, Secret, Table, Value},
-        values::{is_placeholder, shown},
+        values::{kept_reference, shown},
     },
     settings::foreign::ForeignNode,
     text::{aws_endpoints::endpoint, aws_hosts::region_in},
@@ -42,19 +45,17 @@ const OWN_HEADERS: [&str; 16] = [
     "x-amz-date",
     "x-amz-security-token",
 ];
-/// Variables with keys.
-const KEYS: [(&str, &str); 3] = [
-    ("AWS_ACCESS_KEY_ID", "accesskey"),
-    ("AWS_SECRET_ACCESS_KEY", "secretkey"),
-    ("AWS_SESSION_TOKEN", "session_token"),
-];
-
 /// Translates the flags of a proxy.
-pub fn translate(flags: &Flags, environment: &[Variable], route: &mut ImportedRoute, process: &mut Table) {
+pub fn translate(flags: &Flags, container: &Container, route: &mut ImportedRoute, process: &mut Table) {
     route.flags.clone_from(&flags.set);
     for flag in &flags.unknown {
         route.left_out(shown(flag), "not a flag of aws-sigv4-proxy that is known here");
     }
+    if flags.arguments > 0 {
+        let text = format!("{} without a flag: aws-sigv4-proxy has no arguments", flags.arguments);
+        route.left_out("arguments", text);
+    }
+    refuse_variables(flags, route);
     listen(flags, route, process);
     route.keys.push("uri", "/*");
     headers(flags, route);
@@ -62,7 +63,7 @@ pub fn translate(flags: &Flags, environment: &[Variable], route: &mut ImportedRo
     target(flags, route, &mut section);
     let mut authorization = Table::default();
     apikey(flags, route, &mut authorization);
-    let iam = iam(flags, environment, route);
+    let iam = iam(flags, container, route);
     authorization.push("iam", Value::Table(iam));
     section.push("authorization", Value::Table(authorization));
     section.push_with("timeout", "1m", "aws-sigv4-proxy has no time limit; the default here is 3s");
@@ -84,6 +85,30 @@ pub fn translate(flags: &Flags, environment: &[Variable], route: &mut ImportedRo
     if !flags.duplicate_headers.is_empty() {
         let names = flags.duplicate_headers.iter().map(|name| shown(name)).collect::<Vec<_>>().join(", ");
         route.left_out("--duplicate-headers", format!("no `X-Original-` copy of {names}"));
+    }
+}
+
+/// Reports variables whose values are not in the file. A key that is one of them as a whole may refer to it.
+fn refuse_variables(flags: &Flags, route: &mut ImportedRoute) {
+    let Flags { port, role_arn, name, sign_host, host, region, scheme, idle_conn_timeout, .. } = flags;
+    for (flag, value, may_refer) in [
+        ("--port", port, false),
+        ("--role-arn", role_arn, true),
+        ("--name", name, true),
+        ("--sign-host", sign_host, false),
+        ("--host", host, false),
+        ("--region", region, true),
+        ("--upstream-url-scheme", scheme, false),
+        ("--transport.idle-conn-timeout", idle_conn_timeout, false),
+    ] {
+        let Some(value) = value else { continue };
+        if may_refer && kept_reference(value).is_some() {
+            continue;
+        }
+        for variable in variables_in(value) {
+            let variable = shown(variable);
+            route.problem(format!("`{flag}`: the value of the variable `{variable}` is not in the file"));
+        }
     }
 }
 
@@ -125,10 +150,9 @@ fn headers(flags: &Flags, route: &mut ImportedRoute) {
         let value = if HARMLESS.contains(&&*name.to_ascii_lowercase()) {
             Value::from(value.as_str())
         } else {
-            let node = ForeignNode::of_text(value.as_str());
-            let kind = format!("header-{name}");
-            let source = route.place.source.clone();
-            let Some(value) = route.secret(&kind, "--custom-headers", &node, &source) else { continue };
+            let Some(value) = secret(&format!("header-{name}"), "--custom-headers", value, route) else {
+                continue;
+            };
             value
         };
         set.push(name.as_str(), value);
@@ -163,12 +187,23 @@ fn headers(flags: &Flags, route: &mut ImportedRoute) {
 fn apikey(flags: &Flags, route: &mut ImportedRoute, keys: &mut Table) {
     let header = flags.custom_headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("x-api-key"));
     if let Some((_, value)) = header {
-        let source = route.place.source.clone();
-        let node = ForeignNode::of_text(value.as_str());
-        if let Some(value) = route.secret("apikey", "--custom-headers x-api-key", &node, &source) {
+        if let Some(value) = secret("apikey", "--custom-headers x-api-key", value, route) {
             keys.push("apikey", value);
         }
     }
+}
+
+/// The value of a header as a secret. One with a variable in its middle is not known.
+fn secret(kind: &str, subject: &str, value: &str, route: &mut ImportedRoute) -> Option<Value> {
+    let place = route.place.clone();
+    if let Some(variable) = variables_in(value).first().filter(|_| kept_reference(value).is_none()) {
+        let text =
+            format!("the value of the variable `{}` is not in the file: set the secret", shown(variable));
+        route.attention(subject, text);
+        return Some(Value::Secret(Secret { kind: kind.to_owned(), value: None, place, file: None }));
+    }
+    let node = ForeignNode { line: place.line.unwrap_or_default(), ..ForeignNode::of_text(value) };
+    route.secret(kind, subject, &node, &place.source)
 }
 
 /// The server: `--host`, or the host that clients name.
@@ -205,15 +240,16 @@ fn target(flags: &Flags, route: &mut ImportedRoute, keys: &mut Table) {
     }
 }
 
-fn iam(flags: &Flags, environment: &[Variable], route: &mut ImportedRoute) -> Table {
+fn iam(flags: &Flags, container: &Container, route: &mut ImportedRoute) -> Table {
     let mut iam = Table::default();
     let host = flags.sign_host.as_deref().or(flags.host.as_deref());
     // the proxy ignores one without the other
     let given = flags.name.as_deref().zip(flags.region.as_deref());
     match (given, host) {
         (Some((name, region)), _) => {
-            iam.push("aws_region", region);
-            iam.push("service", name);
+            let known = |text: &str| kept_reference(text).unwrap_or_else(|| text.to_owned());
+            iam.push("aws_region", known(region));
+            iam.push("service", known(name));
         }
         (None, Some(host)) => match (region_in(host), endpoint(host)) {
             (Some(region), Some(endpoint)) => {
@@ -230,70 +266,24 @@ fn iam(flags: &Flags, environment: &[Variable], route: &mut ImportedRoute) -> Ta
     if given.is_none() && (flags.name.is_some() || flags.region.is_some()) {
         route.changed("--name, --region", "one without the other, which the proxy ignores");
     }
-    credentials(environment, route, &mut iam);
+    let Container { arguments, environment, .. } = container;
+    let mut written = credentials::push_keys(environment, route, &mut iam);
     if let Some(arn) = &flags.role_arn {
         let node = ForeignNode::of_text(arn.as_str());
         if let Some(arn) = route.text("--role-arn", &node) {
             iam.push("assume_role_arn", arn);
-            let session = environment.iter().find(|variable| variable.name == "AWS_ROLE_SESSION_NAME");
-            if let Some(session) = session.and_then(|variable| variable.value.as_ref()) {
-                route.flags.push("AWS_ROLE_SESSION_NAME");
-                iam.push("role_session_name", session.expose_secret());
+            if credentials::push_session_name(environment, route, &mut iam) {
+                written.push(credentials::SESSION_NAME);
             }
         }
     }
+    let mentioned = arguments.iter().flat_map(|argument| variables_in(argument));
+    let mentioned: Vec<String> = mentioned.filter_map(name_of).map(str::to_owned).collect();
+    credentials::report(environment, &mentioned, &written, route);
     if flags.unsigned_payload {
         iam.push("payload", "unsigned");
     }
     iam
-}
-
-/// Keys of the environment: values become secrets; variables from elsewhere are the credential chain's.
-fn credentials(environment: &[Variable], route: &mut ImportedRoute, iam: &mut Table) {
-    let find = |name: &str| environment.iter().find(|variable| variable.name == name);
-    let real = |value: &&SecretString| {
-        let text = value.expose_secret();
-        !text.is_empty() && !text.starts_with('$') && !is_placeholder(text)
-    };
-    let values: Vec<(&str, &str, &SecretString)> = KEYS
-        .iter()
-        .filter_map(|(name, key)| Some((*name, *key, find(name)?.value.as_ref().filter(real)?)))
-        .collect();
-    let has_both =
-        ["accesskey", "secretkey"].iter().all(|key| values.iter().any(|(_, known, _)| known == key));
-    if has_both {
-        for (_, key, value) in &values {
-            let secret = Secret {
-                kind: (*key).to_owned(),
-                value: Some((*value).clone()),
-                place: route.place.clone(),
-                file: None,
-            };
-            iam.push(*key, Value::Secret(secret));
-        }
-    }
-    let is_written = |name: &str| has_both && values.iter().any(|(known, ..)| *known == name);
-    let chain: Vec<&str> = environment
-        .iter()
-        .map(|variable| variable.name.as_str())
-        .filter(|name| name.starts_with("AWS_") && !is_written(name) && *name != "AWS_ROLE_SESSION_NAME")
-        .collect();
-    if !chain.is_empty() {
-        let names = chain.iter().map(|name| shown(name)).collect::<Vec<_>>().join(", ");
-        route.attention("environment", format!("give the sidecar's container the same variables: {names}"));
-    }
-    let proxies = ["HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"];
-    let proxies: Vec<&str> = proxies
-        .into_iter()
-        .filter(|proxy| environment.iter().any(|variable| variable.name.eq_ignore_ascii_case(proxy)))
-        .collect();
-    if !proxies.is_empty() {
-        let text = format!("give the sidecar's container the same variables: {}", proxies.join(", "));
-        route.attention("proxies", text);
-    }
-    if !has_both {
-        route.features.insert(Feature::Chain);
-    }
 }
 
 /// A duration of Go (`1m30s`) in the spelling of settings (`1m 30s`).

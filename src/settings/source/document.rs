@@ -136,11 +136,11 @@ fn looks_like_settings(name: &str) -> bool {
 
 /// The files of `routes/`, in the order of their names.
 pub(in crate::settings) fn route_files(
-    directory: &Path,
+    settings: &Path,
     mut no_routes: NoRoutes,
     mistakes: &mut Mistakes,
 ) -> Vec<RouteFile> {
-    let directory = directory.join(ROUTES_DIRECTORY);
+    let directory = settings.join(ROUTES_DIRECTORY);
     let place = || Place::file(directory.display().to_string());
     let mut names = match noted(fs::read_dir(&directory)).and_then(Iterator::collect::<io::Result<Vec<_>>>) {
         Ok(entries) => entries.into_iter().map(|entry| entry.file_name()).collect::<Vec<_>>(),
@@ -172,13 +172,27 @@ pub(in crate::settings) fn route_files(
                 stems.insert(stem.clone());
                 files.push(RouteFile { path, stem });
             }
-            None => mistakes.push(mistake("not a route file").expected("a name that ends in .yaml")),
+            None => {
+                let not_a_route = || mistake("not a route file").expected("a name that ends in .yaml");
+                mistakes.push(foreign::of_file(&path).unwrap_or_else(not_a_route));
+            }
         }
     }
     if files.is_empty() && mistakes.is_empty() && no_routes == NoRoutes::Refused {
-        mistakes.push(Mistake::new(place(), "", "there is no route").expected("at least one file NAME.yaml"));
+        let no_route =
+            || Mistake::new(place(), "", "there is no route").expected("at least one file NAME.yaml");
+        mistakes.push(foreign_json(settings).unwrap_or_else(no_route));
     }
     files
+}
+
+/// The mistake about a JSON file of another program in the settings directory, where it is not read.
+fn foreign_json(settings: &Path) -> Option<Mistake> {
+    let mut names: Vec<PathBuf> =
+        fs::read_dir(settings).ok()?.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    names.sort_unstable();
+    let is_json = |path: &&PathBuf| path.extension().is_some_and(|end| end == "json");
+    names.iter().filter(is_json).find_map(|path| foreign::of_file(path))
 }
 
 impl RouteFile {
@@ -192,7 +206,11 @@ fn read_file(path: &Path, subject: Subject, mistakes: &mut Mistakes) -> Option<D
     match regular_file::read_settings(path) {
         Ok(text) => Some(Document { source, subject, text }),
         Err(error) => {
-            mistakes.push(Mistake::new(Place::file(source), "", format!("cannot be read: {error}")));
+            let problem = format!("cannot be read: {error}");
+            let unreadable = || Mistake::new(Place::file(source), "", problem);
+            // those of other programs may be larger than ours
+            let foreign = Some(path).filter(|_| error.kind() == io::ErrorKind::FileTooLarge);
+            mistakes.push(foreign.and_then(foreign::of_file).unwrap_or_else(unreadable));
             None
         }
     }

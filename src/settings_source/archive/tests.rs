@@ -185,6 +185,11 @@ fn other_content_is_named_as_such() {
         let told = unpacked(content).unwrap_err();
         assert!(told.contains("neither gzip nor tar"), "{told}");
     }
+    let json = format!(r#"{{"data": [{{"aws_secret": "hush-{}"}}]}}"#, "x".repeat(600));
+    for content in [json.as_bytes(), &gzip(json.as_bytes())] {
+        let told = unpacked(content).unwrap_err();
+        assert!(told.contains("the header of an entry is malformed") && !told.contains("hush"), "{told}");
+    }
     assert!(unpacked(&gzip(b"text")).is_err());
     assert!(unpacked(&[&gzip(&archive(&FILES))[..], b"more"].concat()).is_err());
 }

@@ -18,5 +18,5 @@ pub fn of_text(source: &str, text: &str) -> Option<Mistake> {
 
 /// The mistake about a file that is not read otherwise.
 pub fn of_file(path: &Path) -> Option<Mistake> {
-    of_text(&path.display().to_string(), &regular_file::read_settings(path).ok()?)
+    of_text(&path.display().to_string(), &regular_file::read_foreign(path).ok()?)
 }
