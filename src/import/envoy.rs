@@ -18,6 +18,9 @@ use crate::settings::foreign::{ForeignNode, Peer};
 /// The filter of connections that has routes.
 const CONNECTION_MANAGER: &str = "http_connection_manager";
 
+/// The sentence about resources from elsewhere.
+const STATIC_ALONE: &str = "routes are read from `static_resources`";
+
 /// A cluster and the filters in its options.
 pub struct Cluster {
     pub node: ForeignNode,
@@ -48,9 +51,24 @@ pub fn at<'n>(node: &'n ForeignNode, path: &[&str]) -> Option<&'n ForeignNode> {
     path.iter().try_fold(node, |node, key| get(node, key))
 }
 
+fn is_manager(config: &ForeignNode) -> bool {
+    config.get("@type").and_then(ForeignNode::text).is_some_and(|kind| kind.contains(CONNECTION_MANAGER))
+}
+
 impl EnvoyConfiguration {
     /// Adds the listeners and clusters of a document.
     pub fn add(&mut self, document: &ForeignNode, file: &Arc<str>) {
+        // of `/config_dump`
+        let configs = document.get("configs").map_or(&[][..], ForeignNode::items);
+        for bootstrap in configs.iter().filter_map(|config| config.get("bootstrap")) {
+            self.add(bootstrap, file);
+        }
+        for config in configs {
+            let parts = ["dynamic_listeners", "dynamic_active_clusters", "dynamic_route_configs"];
+            for (part, node) in parts.iter().filter_map(|part| Some((part, get(config, part)?))) {
+                self.leave_out((*part).to_owned(), STATIC_ALONE.to_owned(), node, file);
+            }
+        }
         let empty = ForeignNode::table(Vec::new());
         let resources = get(document, "static_resources").unwrap_or(document);
         let items = |key: &str| get(resources, key).unwrap_or(&empty).items().to_vec();
@@ -64,8 +82,7 @@ impl EnvoyConfiguration {
         }
         for key in ["dynamic_resources", "http_filters"] {
             if let Some(node) = get(document, key) {
-                let text = "routes are read from `static_resources`".to_owned();
-                self.leave_out(key.to_owned(), text, node, file);
+                self.leave_out(key.to_owned(), STATIC_ALONE.to_owned(), node, file);
             }
         }
     }
@@ -78,7 +95,8 @@ impl EnvoyConfiguration {
         {
             let own = filter.get("name").and_then(ForeignNode::scalar).unwrap_or_default();
             match get(filter, "typed_config") {
-                Some(manager) if own.contains(CONNECTION_MANAGER) => {
+                // the type decides, and names are free
+                Some(manager) if own.contains(CONNECTION_MANAGER) || is_manager(manager) => {
                     self.managers.push((manager.clone(), Arc::clone(file)));
                 }
                 _ => {

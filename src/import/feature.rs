@@ -23,8 +23,6 @@ pub enum Feature {
     Rest,
     /// The peer's default limit of a body.
     BodyLimit,
-    /// Keys by the credential chain.
-    Chain,
     /// A status for failed functions.
     UnhandledStatus,
     /// No region in the configuration.
@@ -33,6 +31,12 @@ pub enum Feature {
     RegionalHost,
     /// Plain HTTP to the Lambda API.
     DisableHttps,
+    /// The same, without a port in the configuration.
+    DisableHttpsAlone,
+    /// TLS whose verification the configuration does not mention.
+    DefaultTls,
+    /// Keys by the credential chain, without a version of the metadata service.
+    DefaultMetadata,
     /// Query and body are merged into the event.
     Merge,
     ForwardUri,

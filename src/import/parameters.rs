@@ -17,6 +17,8 @@ pub enum Form {
     Whole(i64, i64),
     /// The same, where 0 is a value too.
     WholeOrZero(i64, i64),
+    /// A port, where the nearest one is another server.
+    Port,
     /// JSON: a table, or a text with an object.
     Json,
     /// Not written; the reason.
@@ -71,6 +73,7 @@ pub fn translate(
             Form::Whole(least, most) | Form::WholeOrZero(least, most) => {
                 route.whole(&subject, node, *least, *most).map(Value::Integer)
             }
+            Form::Port => route.port(&subject, node).map(Value::Integer),
             Form::Json => json(node),
             Form::LeftOut(reason) => {
                 route.left_out(&subject, *reason);

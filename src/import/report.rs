@@ -97,7 +97,10 @@ impl Report {
         let (all, good) = (self.routes.len(), self.translated().count());
         let routes = |count: usize| format!("{count} route{}", if count == 1 { "" } else { "s" });
         let to = self.options.to.join("routes");
-        if all == good && all > 0 {
+        if all == 0 {
+            return "no route in the files that could be translated".to_owned();
+        }
+        if all == good {
             return format!("{} written to {}", routes(all), to.display());
         }
         format!(

@@ -210,7 +210,7 @@ impl ImportedRoute {
     }
 
     pub fn problem(&mut self, problem: impl Into<String>) {
-        self.problems.push(problem.into());
+        self.problems.push(on_one_line(problem.into()));
     }
 
     pub fn left_out(&mut self, subject: impl Into<String>, text: impl Into<String>) {
@@ -226,9 +226,24 @@ impl ImportedRoute {
     }
 
     fn find(&mut self, kind: FindingKind, subject: impl Into<String>, text: impl Into<String>) {
-        let finding = Finding { kind, subject: subject.into(), text: text.into(), place: None };
+        let (subject, text) = (on_one_line(subject.into()), on_one_line(text.into()));
+        let finding = Finding { kind, subject, text, place: None };
         if !self.findings.contains(&finding) {
             self.findings.push(finding);
         }
     }
+}
+
+/// A text without the control characters of an imported file's keys, which would reach a terminal.
+fn on_one_line(text: String) -> String {
+    if text.chars().any(is_control) {
+        return text.chars().map(|char| if is_control(char) { ' ' } else { char }).collect();
+    }
+    text
+}
+
+/// Control characters, and those that change the direction of the text behind them.
+pub fn is_control(char: char) -> bool {
+    char.is_control()
+        || matches!(char, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

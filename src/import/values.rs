@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use secrecy::SecretString;
 
-use super::route::{ImportedRoute, Secret, Value};
+use super::route::{ImportedRoute, Secret, Value, is_control};
 use crate::settings::{
     Place,
     foreign::{ForeignNode, ForeignValue},
@@ -46,6 +46,10 @@ fn reference(text: &str) -> Reference {
         if let Some(name) = trimmed.strip_prefix(open).and_then(|rest| rest.strip_suffix(close)) {
             return of_variable(name);
         }
+    }
+    if trimmed.starts_with("$file://") {
+        // none of the programs knows it, and the sidecar would send a file of its own machine
+        return Reference::Unsupported;
     }
     match is_supported_reference(trimmed) {
         Some(true) => Reference::Kept(trimmed.to_owned()),
@@ -114,11 +118,12 @@ impl ImportedRoute {
             self.attention(subject, text);
             return Some(secret(None));
         }
-        let Some(text) = node.scalar() else {
+        // a number may have lost digits, as in `0123` or with more than 19 of them
+        let Some(text) = node.text() else {
             self.attention(subject, "not a text: set the secret");
             return Some(secret(None));
         };
-        match reference(&text) {
+        match reference(text) {
             Reference::Kept(reference) => return Some(reference.into()),
             Reference::Unsupported => {
                 self.attention(subject, "a reference to a store that is not supported here: set the secret");
@@ -127,7 +132,7 @@ impl ImportedRoute {
             Reference::None if text.is_empty() => return None,
             Reference::None => {}
         }
-        if is_placeholder(&text) {
+        if is_placeholder(text) {
             self.attention(subject, "looks like a placeholder: set the secret");
             // words in brackets are no key
             if text.contains(char::is_whitespace) || text.contains(['<', '{']) {
@@ -170,6 +175,15 @@ impl ImportedRoute {
         value
     }
 
+    /// A port; another number is reported and left out.
+    pub fn port(&mut self, subject: &str, node: &ForeignNode) -> Option<i64> {
+        let port = node.scalar().and_then(|text| text.parse::<u16>().ok()).filter(|port| *port != 0);
+        if port.is_none() {
+            self.problem(format!("{subject} is no port from 1 to 65535"));
+        }
+        port.map(i64::from)
+    }
+
     /// A whole number within a range; one outside of it becomes the nearest within, which is reported.
     pub fn whole(&mut self, subject: &str, node: &ForeignNode, least: i64, most: i64) -> Option<i64> {
         let Some(number) = node.number().filter(|number| number.is_finite()) else {
@@ -195,7 +209,7 @@ impl ImportedRoute {
 /// A text of an imported file for a sentence: without characters that end a line, and not too long.
 pub fn shown(text: &str) -> String {
     const MOST: usize = 80;
-    let clean = text.chars().map(|char| if char.is_control() || char == '`' { ' ' } else { char });
+    let clean = text.chars().map(|char| if is_control(char) || char == '`' { ' ' } else { char });
     let mut short: String = clean.take(MOST).collect();
     if text.chars().count() > MOST {
         short.push('…');
@@ -225,9 +239,14 @@ mod tests {
         ] {
             assert_eq!(kept_reference(text).as_deref(), expected, "{text}");
         }
-        for text in
-            ["{vault://hcv/secret/key}", "$secret://vault/1/key", "$env://A/b", "${A:-b}", "{vault://x"]
-        {
+        for text in [
+            "{vault://hcv/secret/key}",
+            "$secret://vault/1/key",
+            "$env://A/b",
+            "${A:-b}",
+            "{vault://x",
+            "$file:///etc/passwd",
+        ] {
             assert!(matches!(reference(text), Reference::Unsupported), "{text}");
         }
     }

@@ -30,18 +30,20 @@ pub fn translate_all(apisix: &ApisixConfiguration, translation: &mut Translation
         let (name, title) = names(at, route);
         let place = place(&route.entity.file, &route.entity.node);
         let plugins = plugins(apisix, route);
+        let missing = missing(apisix, route);
         let Some((_, config, file)) = plugins.iter().find(|(name, ..)| name == PLUGIN).cloned() else {
+            if !missing.is_empty() {
+                let mut imported = ImportedRoute::new(Peer::Apisix, name, title, place);
+                missing.iter().for_each(|(key, text)| imported.problem(format!("{key}: {text}")));
+                translation.routes.push(imported);
+                continue;
+            }
             let text = format!("without the plugin `{PLUGIN}`: APISIX proxies it to its upstream");
             translation.left_out.push(LeftOut { peer: Peer::Apisix, name: title, text, place: Some(place) });
             continue;
         };
         let mut imported = ImportedRoute::new(Peer::Apisix, name, title, place);
-        if let Some(id) =
-            route.entity.text("plugin_config_id").filter(|_| apisix.plugin_config(route).is_none())
-        {
-            let text = format!("`{}` is not in the files: its plugins are not known", shown(&id));
-            imported.attention("plugin_config_id", text);
-        }
+        missing.into_iter().for_each(|(key, text)| imported.attention(key, text));
         if is_disabled(&config) {
             let text = format!("`{PLUGIN}` is disabled: APISIX proxies the route to its upstream");
             translation.left_out.push(LeftOut {
@@ -83,6 +85,20 @@ fn plugins(apisix: &ApisixConfiguration, route: &Route) -> Vec<(String, ForeignN
         }
     }
     found
+}
+
+/// The references of a route to entities that are not in the files, and a sentence about each.
+fn missing(apisix: &ApisixConfiguration, route: &Route) -> Vec<(&'static str, String)> {
+    let known = [
+        ("plugin_config_id", apisix.plugin_config(route).is_some()),
+        ("service_id", apisix.service(route).is_some()),
+    ];
+    let named = known.into_iter().filter(|(_, is_known)| !is_known);
+    let missing = named.filter_map(|(key, _)| {
+        let id = route.entity.text(key)?;
+        Some((key, format!("`{}` is not in the files: its plugins are not known", shown(&id))))
+    });
+    missing.collect()
 }
 
 fn is_disabled(config: &ForeignNode) -> bool {

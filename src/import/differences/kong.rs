@@ -2,9 +2,9 @@
 
 use super::Difference;
 use crate::import::feature::Feature::{
-    Captures, Chain, DisableHttps, EmptyArrays, ForwardBody, ForwardHeaders, ForwardUri, Gateway, Gateway1,
-    Gateway2, LogTail, Merge, Never, NoRegion, PlainBody, Prefix, Prototype, ProxyIntegration, Regex,
-    RegionalHost, Strip, UnhandledStatus,
+    Captures, DefaultMetadata, DefaultTls, DisableHttps, DisableHttpsAlone, EmptyArrays, ForwardBody,
+    ForwardHeaders, ForwardUri, Gateway, Gateway1, Gateway2, LogTail, Merge, Never, NoRegion, PlainBody,
+    Prefix, Prototype, ProxyIntegration, Regex, RegionalHost, Strip, UnhandledStatus,
 };
 
 #[rustfmt::skip]
@@ -41,14 +41,14 @@ pub const KONG: &[Difference] = &[
         topic: "TLS to AWS",
         before: "never verified in the open-source version",
         here: "verified; `ssl_verify: false` gives a warning",
-        when: &[],
+        when: &[DefaultTls],
         keep: Some("ssl_verify: false"),
     },
     Difference {
         topic: "`aws_imds_protocol_version`",
         before: "`v1` by default",
         here: "`v2` by default",
-        when: &[Chain],
+        when: &[DefaultMetadata],
         keep: Some("aws_imds_protocol_version: v1"),
     },
     Difference {
@@ -76,7 +76,7 @@ pub const KONG: &[Difference] = &[
         topic: "`disable_https` without `port`",
         before: "plain HTTP on port 443",
         here: "port 80",
-        when: &[DisableHttps],
+        when: &[DisableHttpsAlone],
         keep: Some("port: 443"),
     },
     Difference {

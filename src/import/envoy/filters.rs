@@ -69,8 +69,8 @@ impl FilterChain {
             Kind::Signing => (SIGNING, SIGNING),
         };
         let own = overriding.iter().find_map(|around| {
-            let entries = get(around, "typed_per_filter_config")?.entries();
-            entries.iter().find(|(name, _)| name.ends_with(word)).map(|(_, config)| config)
+            let mut entries = get(around, "typed_per_filter_config")?.entries().iter();
+            entries.find(|entry| is_of(word, entry)).map(|(_, config)| config)
         });
         let Some(own) = own else { return self.of_kind(kind).cloned() };
         if own.get("disabled").and_then(ForeignNode::boolean) == Some(true) {
@@ -83,7 +83,15 @@ impl FilterChain {
     /// The filters that a route configures besides the two.
     pub fn others_of_route(around: &ForeignNode) -> Vec<&str> {
         let entries = get(around, "typed_per_filter_config").map_or(&[][..], ForeignNode::entries);
-        let names = entries.iter().map(|(name, _)| name.as_str());
-        names.filter(|name| !name.ends_with(LAMBDA) && !name.ends_with(SIGNING)).collect()
+        let others = entries.iter().filter(|entry| !is_of(LAMBDA, entry) && !is_of(SIGNING, entry));
+        others.map(|(name, _)| name.as_str()).collect()
     }
+}
+
+/// True for an entry of `typed_per_filter_config` whose name or type is that of a filter.
+fn is_of(filter: &str, (name, config): &(String, ForeignNode)) -> bool {
+    let has_type = |node: &ForeignNode| {
+        node.get("@type").and_then(ForeignNode::text).is_some_and(|kind| kind.contains(&format!("{filter}.")))
+    };
+    name.ends_with(filter) || has_type(config) || get(config, "config").is_some_and(has_type)
 }

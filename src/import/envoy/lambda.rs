@@ -75,8 +75,6 @@ pub fn translate(
     if let Some(credentials) = config.get("credentials") {
         let credentials = super::signing::in_snake_case(credentials);
         parameters::translate(&credentials, CREDENTIALS, "credentials.", file, route, &mut keys);
-    } else {
-        route.features.insert(Feature::Chain);
     }
     for (name, _) in config.entries().iter().filter(|(name, _)| !KNOWN.contains(&&**name)) {
         route.left_out(name.as_str(), "not a parameter that is known here");

@@ -31,15 +31,30 @@ pub struct Endpoint {
 }
 
 /// Keys of a route's action that are translated or have no meaning here.
-const ACTION_KEYS: [&str; 8] = [
+const ACTION_KEYS: [&str; 6] = [
     "cluster",
     "weighted_clusters",
     "prefix_rewrite",
     "host_rewrite_literal",
     "auto_host_rewrite",
     "timeout",
-    "idle_timeout",
-    "priority",
+];
+/// Keys of a route, a virtual host and a list of them that are translated or have no effect on requests.
+const KEYS_AROUND: [&str; 14] = [
+    "name",
+    "match",
+    "route",
+    "metadata",
+    "decorator",
+    "tracing",
+    "stat_prefix",
+    "typed_per_filter_config",
+    "domains",
+    "routes",
+    "virtual_clusters",
+    "virtual_hosts",
+    "validate_clusters",
+    "ignore_port_in_host_matching",
 ];
 
 /// Translates the routes of a connection manager.
@@ -181,10 +196,16 @@ impl Surroundings<'_> {
                 imported.left_out(format!("route.{}", shown(key)), text);
             }
         }
-        for node in [self.route, self.virtual_host] {
+        for node in [self.route, self.virtual_host, self.config] {
             let node = signing::in_snake_case(node);
-            for (key, _) in node.entries().iter().filter(|(key, _)| key.contains("headers_to_")) {
-                imported.left_out(shown(key), "see `headers` of a route");
+            for (key, _) in node.entries().iter().filter(|(key, _)| !KEYS_AROUND.contains(&&**key)) {
+                let text = match &**key {
+                    key if key.contains("headers_to_") => "see `headers` of a route",
+                    "retry_policy" => "see `retry`",
+                    "require_tls" => "the listener decides, see `listen.https`; there is no redirect",
+                    _ => "no counterpart is written",
+                };
+                imported.left_out(shown(key), text);
             }
         }
         let others = FilterChain::others_of_route(self.route);
@@ -212,7 +233,7 @@ fn endpoint(cluster: &ForeignNode, action: &ForeignNode, imported: &mut Imported
     }
     let address = first.get("address").and_then(ForeignNode::scalar).unwrap_or_default();
     let port = get(first, "port_value").and_then(ForeignNode::scalar).and_then(|port| port.parse().ok());
-    let socket = get(cluster, "transport_socket");
+    let socket = get(cluster, "transport_socket").filter(|socket| !is_plain(socket));
     let context = socket.and_then(|socket| get(socket, "typed_config"));
     let ca =
         context.and_then(|context| at(context, &["common_tls_context", "validation_context", "trusted_ca"]));
@@ -230,6 +251,13 @@ fn endpoint(cluster: &ForeignNode, action: &ForeignNode, imported: &mut Imported
         sni: context.and_then(|context| context.get("sni")).and_then(ForeignNode::scalar),
         host_rewrite: get(action, "host_rewrite_literal").and_then(ForeignNode::scalar),
     })
+}
+
+/// True for a transport socket without TLS.
+fn is_plain(socket: &ForeignNode) -> bool {
+    let kind = get(socket, "typed_config").and_then(|config| config.get("@type")?.text());
+    let name = socket.get("name").and_then(ForeignNode::text);
+    kind.or(name).is_some_and(|text| text.contains("raw_buffer"))
 }
 
 /// The limits of time: Envoy's for the whole response, and as much for each step.

@@ -133,9 +133,8 @@ fn iam(config: &ForeignNode, host: &str, file: &Arc<str>, route: &mut ImportedRo
     if config.get("use_unsigned_payload").and_then(ForeignNode::boolean) == Some(true) {
         iam.push("payload", "unsigned");
     }
-    match config.get("credential_provider") {
-        Some(provider) => credentials(&in_snake_case(provider), file, route, &mut iam),
-        None => drop(route.features.insert(Feature::Chain)),
+    if let Some(provider) = config.get("credential_provider") {
+        credentials(&in_snake_case(provider), file, route, &mut iam);
     }
     iam
 }

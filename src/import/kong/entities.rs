@@ -1,6 +1,9 @@
 //! Services, routes and plugins of Kong, nested or by reference, from one or more documents.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use crate::{
     import::{
@@ -51,8 +54,8 @@ pub enum Scope {
     RouteOfService(usize, usize),
 }
 
-/// An entity that is named and not in the files.
-struct Missing;
+/// The name of an entity that is not in the files.
+struct Missing(String);
 
 pub struct Plugin {
     pub entity: Entity,
@@ -76,6 +79,8 @@ pub struct KongConfiguration {
     pub routes: Vec<Route>,
     pub plugins: Vec<Plugin>,
     service_ids: HashMap<String, usize>,
+    /// Services that a route or plugin names, and that are not in the files.
+    missing_services: HashSet<usize>,
     route_ids: HashMap<String, usize>,
     /// Plugins at the first level, resolved once everything is known.
     loose_plugins: Vec<Entity>,
@@ -227,13 +232,32 @@ impl KongConfiguration {
         let name = node.and_then(ForeignNode::scalar).or_else(|| part("name")).or_else(|| part("id"));
         let Some(name) = name else { return Ok(None) };
         let ids = if key == "service" { &self.service_ids } else { &self.route_ids };
-        ids.get(&name).copied().map(Some).ok_or(Missing)
+        ids.get(&name).copied().map(Some).ok_or(Missing(name))
+    }
+
+    /// The service that a route names, also one that is not in the files: plugins may name it too.
+    fn service_of_route(&mut self, route: &Entity) -> Option<usize> {
+        match self.refer(route, "service") {
+            Ok(service) => service,
+            Err(Missing(name)) => {
+                let at = self.services.len();
+                let node = ForeignNode::table(vec![("id".to_owned(), ForeignNode::of_text(name))]);
+                self.add_service(Entity { node, file: Arc::clone(&route.file) }, None);
+                self.missing_services.insert(at);
+                Some(at)
+            }
+        }
+    }
+
+    /// True for a service that is not in the files.
+    pub fn is_missing(&self, service: usize) -> bool {
+        self.missing_services.contains(&service)
     }
 
     /// Resolves the references between entities.
     pub fn resolve(&mut self) {
         for (route, marks) in std::mem::take(&mut self.loose_routes) {
-            let service = self.refer(&route, "service").unwrap_or_default();
+            let service = self.service_of_route(&route);
             self.add_route(route, service, marks);
         }
         for plugin in std::mem::take(&mut self.loose_plugins) {

@@ -30,7 +30,7 @@ const PARAMETERS: &[Parameter] = &[
     Parameter("aws_role_session_name", "aws_role_session_name", Form::Text, Preset::Text("kong")),
     Parameter("aws_sts_endpoint_url", "aws_sts_endpoint_url", Form::Text, Preset::None),
     Parameter("host", "host", Form::Text, Preset::None),
-    Parameter("port", "port", Form::Whole(1, 65_535), Preset::None),
+    Parameter("port", "port", Form::Port, Preset::None),
     Parameter("disable_https", "disable_https", Form::Boolean, Preset::Boolean(false)),
     Parameter("ssl_verify", "ssl_verify", Form::Boolean, Preset::Boolean(true)),
     Parameter("invocation_type", "invocation_type", Form::Text, Preset::Text("RequestResponse")),
@@ -62,11 +62,15 @@ const OTHERS: [&str; 2] = ["aws_imds_protocol_version", "skip_large_bodies"];
 /// Translates a configuration; returns the keys of `lambda`.
 pub fn translate(config: &ForeignNode, file: &Arc<str>, route: &mut ImportedRoute) -> Table {
     let mut keys = Table::default();
+    let has_version = config.get("aws_imds_protocol_version").is_some();
     let mut config = without_others(config, route);
     complete(&mut config);
     parameters::translate(&config, PARAMETERS, "config.", file, route, &mut keys);
     settle(&mut keys, route);
     features(&keys, &config, route);
+    if !has_keys(&config) && !has_version {
+        route.features.insert(Feature::DefaultMetadata);
+    }
     keys
 }
 
@@ -75,12 +79,18 @@ fn without_others(config: &ForeignNode, route: &mut ImportedRoute) -> ForeignNod
     if config.get("skip_large_bodies").and_then(ForeignNode::boolean) == Some(false) {
         route.changed("config.skip_large_bodies", "no body is skipped in any case");
     }
-    if config.get("aws_imds_protocol_version").and_then(ForeignNode::text) == Some("v1") {
+    let is_v1 = config.get("aws_imds_protocol_version").and_then(ForeignNode::text) == Some("v1");
+    if is_v1 && !has_keys(config) {
         let text = "not written: IMDSv2 is used; `aws_imds_protocol_version: v1` for a service without it";
         route.changed("config.aws_imds_protocol_version", text);
     }
     let entries = config.entries().iter().filter(|(key, _)| !OTHERS.contains(&&**key)).cloned().collect();
     ForeignNode { line: config.line, ..ForeignNode::table(entries) }
+}
+
+/// True for keys in the configuration, with which nothing asks the metadata service.
+fn has_keys(config: &ForeignNode) -> bool {
+    ["aws_key", "aws_access_key"].iter().any(|key| config.get(key).is_some())
 }
 
 /// YAML reads `2.0` as a number.
@@ -109,6 +119,9 @@ fn settle(keys: &mut Table, route: &mut ImportedRoute) {
     }
     let is_placeholder_region = |value: &Value| matches!(value, Value::Text(text) if is_placeholder(text));
     keys.0.retain(|entry| entry.key != "aws_region" || !is_placeholder_region(&entry.value));
+    if is_on(keys, "disable_https") && !keys.has("port") {
+        route.features.insert(Feature::DisableHttpsAlone);
+    }
     let default_port = if is_on(keys, "disable_https") { None } else { Some(443) };
     keys.0.retain(|entry| {
         entry.key != "port" || !matches!(entry.value, Value::Integer(port) if Some(port) == default_port)
@@ -157,7 +170,7 @@ fn features(keys: &Table, config: &ForeignNode, route: &mut ImportedRoute) {
     add(Feature::UnhandledStatus, keys.has("unhandled_status"));
     add(Feature::DisableHttps, is_on("disable_https"));
     add(Feature::RegionalHost, !keys.has("host"));
-    add(Feature::Chain, !keys.has("aws_key"));
+    add(Feature::DefaultTls, config.get("ssl_verify").is_none() && !is_on("disable_https"));
     add(Feature::LogTail, !keys.has("log_type"));
     let has_legacy_arrays = config.get("empty_arrays_mode").is_none() && !is_on("is_proxy_integration");
     add(Feature::EmptyArrays, has_legacy_arrays);

@@ -84,6 +84,11 @@ pub fn translate_all(kong: &KongConfiguration, translation: &mut Translation) {
         }
         let mut imported = ImportedRoute::new(Peer::Kong, name, title, place);
         translate(route, service, plugin, &mut imported);
+        if let Some(missing) = service.filter(|_| route.service.is_some_and(|at| kong.is_missing(at))) {
+            let name = missing.name().unwrap_or_default();
+            let text = format!("`{}` is not in the files: its path and plugins are not known", shown(&name));
+            imported.attention("service", text);
+        }
         for name in index.others(at, route.service) {
             imported.left_out(format!("plugin `{}`", shown(name)), instead(name));
         }
@@ -219,11 +224,11 @@ fn translate_paths(route: &Route, imported: &mut ImportedRoute) -> Vec<KongPath>
     let node = &route.entity.node;
     let written = ["paths", "uris", "request_path"].iter().find_map(|key| node.get(key));
     let texts: Vec<String> = written.map_or_else(Vec::new, |written| {
-        let texts = written.each().iter().filter_map(ForeignNode::scalar);
-        // 0.10 takes a list in one text
-        texts
-            .flat_map(|text| text.split(',').map(|text| text.trim().to_owned()).collect::<Vec<_>>())
-            .collect()
+        // 0.10 takes a list in one text; in a list a comma is part of the path
+        if let Some(text) = written.text() {
+            return text.split(',').map(|text| text.trim().to_owned()).collect();
+        }
+        written.each().iter().filter_map(ForeignNode::scalar).collect()
     });
     let texts = if texts.is_empty() { vec!["/".to_owned()] } else { texts };
     let mut found = Vec::new();

@@ -4,7 +4,6 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::variables::{Variable, Variables};
 use crate::import::{
-    feature::Feature,
     route::{ImportedRoute, Secret, Table, Value},
     values::{is_placeholder, shown},
 };
@@ -20,7 +19,7 @@ const KEYS: [(&str, &str); 3] = [
 const PROXIES: [&str; 3] = ["HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"];
 
 /// Writes the keys whose values are in the file; returns the variables that are written.
-pub fn push_keys(environment: &Variables, route: &mut ImportedRoute, iam: &mut Table) -> Vec<&'static str> {
+pub fn push_keys(environment: &Variables, route: &ImportedRoute, iam: &mut Table) -> Vec<&'static str> {
     let find = |name: &str| environment.listed.iter().find(|variable| variable.name == name);
     let is_real = |value: &&SecretString| {
         let text = value.expose_secret();
@@ -28,7 +27,6 @@ pub fn push_keys(environment: &Variables, route: &mut ImportedRoute, iam: &mut T
     };
     let value = |name: &str| find(name)?.value.as_ref().filter(is_real);
     if KEYS[..2].iter().any(|(name, _)| value(name).is_none()) {
-        route.features.insert(Feature::Chain);
         return Vec::new();
     }
     let mut written = Vec::new();

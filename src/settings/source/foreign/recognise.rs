@@ -53,7 +53,9 @@ pub fn recognise_text(text: &str) -> Option<Peer> {
 
 /// The program of a document; `None` for one that none of them has.
 pub fn recognise(document: &ForeignNode) -> Option<Peer> {
-    if document.get("static_resources").is_some() || document.get("http_filters").is_some() {
+    let is_envoy =
+        ["static_resources", "staticResources", "http_filters"].iter().any(|key| document.get(key).is_some());
+    if is_envoy || is_envoy_dump(document) {
         return Some(Peer::Envoy);
     }
     if is_container(document) {
@@ -63,6 +65,13 @@ pub fn recognise(document: &ForeignNode) -> Option<Peer> {
         return Some(Peer::Kong);
     }
     (is_of_ingress_controller(document) || is_apisix(document)).then_some(Peer::Apisix)
+}
+
+/// True for the answer of Envoy's admin interface to `/config_dump`.
+fn is_envoy_dump(document: &ForeignNode) -> bool {
+    let configs = document.get("configs").map_or(&[][..], ForeignNode::items).iter();
+    let mut kinds = configs.filter_map(|config| config.get("@type")?.text());
+    kinds.any(|kind| kind.contains("envoy.admin."))
 }
 
 /// True for a resource of APISIX's ingress controller, or an `HTTPRoute` that refers to one.
@@ -196,6 +205,12 @@ mod tests {
             (r#"{"data": [], "next": null}"#, Some(Peer::Kong)),
             (r#"{"total": 0, "list": []}"#, Some(Peer::Apisix)),
             ("static_resources: { listeners: [] }\n", Some(Peer::Envoy)),
+            (r#"{"staticResources": {}}"#, Some(Peer::Envoy)),
+            (
+                r#"{"configs": [{"@type": "type.googleapis.com/envoy.admin.v3.BootstrapConfigDump"}]}"#,
+                Some(Peer::Envoy),
+            ),
+            (r#"{"configs": [{"@type": "other"}]}"#, None),
             (
                 "apiVersion: v1\nkind: Pod\nspec: { containers: [{ image: x/aws-sigv4-proxy:1 }] }\n",
                 Some(Peer::Sigv4Proxy),
