@@ -1,6 +1,10 @@
 //! `apigw-invoker import`: routes and a report from the configuration of another gateway or proxy.
 
-use std::{io, path::PathBuf, process::ExitCode};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::Args;
 
@@ -38,10 +42,19 @@ pub(super) struct ImportArgs {
 /// nothing could be read or written.
 pub(super) fn run(args: ImportArgs) -> Ended {
     let ImportArgs { files, to, secrets, report, force } = args;
-    if secrets.as_ref().is_some_and(|secrets| secrets.starts_with(to.join("routes"))) {
+    let is_below = |directory: &Path| {
+        let whole = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        secrets.as_ref().is_some_and(|secrets| whole(secrets).starts_with(whole(directory)))
+    };
+    if is_below(&to.join("routes")) {
         let problem = "apigw-invoker: --secrets: the directory of the routes has route files only";
         print_line(&mut io::stderr(), problem);
         return Err(ExitCode::from(INVALID_USAGE));
+    }
+    if is_below(&to) {
+        let remark = "apigw-invoker: --secrets: inside the settings directory: a bundle or ConfigMap of it would \
+            have the secrets too";
+        print_line(&mut io::stderr(), remark);
     }
     let imported = import(&ImportOptions { files, to, secrets, force }).map_err(|error| {
         print_line(&mut io::stderr(), &format!("apigw-invoker: {error}"));

@@ -31,6 +31,8 @@ pub enum WriteError {
     Exists(Vec<PathBuf>),
     #[error("{}: a route file with the other ending is there: remove it", .0.display())]
     OtherEnding(PathBuf),
+    #[error("{}: this file is imported, and would be replaced: choose another directory", .0.display())]
+    Source(PathBuf),
 }
 
 fn listed(paths: &[PathBuf]) -> String {
@@ -63,6 +65,14 @@ pub fn write(
     let routes = options.to.join("routes");
     let secrets = secrets_of(translation);
     let mut planned: Vec<(PathBuf, &[u8], u32)> = Vec::new();
+    let mut written_secrets = Vec::new();
+    // first, so that routes that are there find their secrets
+    if let Some(directory) = &options.secrets {
+        for (name, value) in &secrets {
+            planned.push((directory.join(name), value.expose_secret().as_bytes(), SECRET_MODE));
+            written_secrets.push(name.clone());
+        }
+    }
     for file in files {
         planned.push((routes.join(format!("{}.yaml", file.name)), file.text.as_bytes(), ROUTE_MODE));
         let other = routes.join(format!("{}.yml", file.name));
@@ -78,14 +88,8 @@ pub fn write(
     if writes_process {
         planned.push((process, process_text.as_bytes(), ROUTE_MODE));
     }
-    let mut written_secrets = Vec::new();
-    if let Some(directory) = &options.secrets {
-        for (name, value) in &secrets {
-            planned.push((directory.join(name), value.expose_secret().as_bytes(), SECRET_MODE));
-            written_secrets.push(name.clone());
-        }
-    }
     refuse_existing(&planned, options.force)?;
+    refuse_sources(&planned, &options.files)?;
     if !files.is_empty() {
         create_directory(&routes, None)?;
         if let Some(directory) = options.secrets.as_deref().filter(|_| !secrets.is_empty()) {
@@ -130,6 +134,16 @@ fn refuse_existing(planned: &[(PathBuf, &[u8], u32)], force: bool) -> Result<(),
         }
     }
     if existing.is_empty() || force { Ok(()) } else { Err(WriteError::Exists(existing)) }
+}
+
+/// An imported file stays even with `--force`.
+fn refuse_sources(planned: &[(PathBuf, &[u8], u32)], sources: &[PathBuf]) -> Result<(), WriteError> {
+    let sources: Vec<PathBuf> = sources.iter().filter_map(|path| path.canonicalize().ok()).collect();
+    let is_source = |path: &Path| path.canonicalize().is_ok_and(|path| sources.contains(&path));
+    match planned.iter().find(|(path, ..)| is_source(path)) {
+        Some((path, ..)) => Err(WriteError::Source(path.clone())),
+        None => Ok(()),
+    }
 }
 
 fn create_directory(path: &Path, mode: Option<u32>) -> Result<(), WriteError> {

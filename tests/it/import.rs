@@ -2,7 +2,9 @@
 
 mod calls;
 mod fixtures;
+mod harmful_values;
 mod hostile;
+mod incomplete;
 mod output;
 mod recognition;
 
@@ -96,9 +98,18 @@ impl Target {
     fn check(&self) -> Ended {
         let mut check = command("check", &self.settings());
         check.envs([("AWS_REGION", "us-east-1")]);
-        for name in
-            ["DECK_AWS_KEY", "DECK_AWS_SECRET", "LAMBDA_KEY", "LAMBDA_SECRET", "ORDERS_KEY", "API_KEY"]
-        {
+        for name in [
+            "DECK_AWS_KEY",
+            "DECK_AWS_SECRET",
+            "LAMBDA_KEY",
+            "LAMBDA_SECRET",
+            "ORDERS_KEY",
+            "API_KEY",
+            "SERVICE",
+            "TENANT",
+            "AWS_SESSION_TOKEN",
+            "AWS_ROLE_SESSION_NAME",
+        ] {
             check.env(name, "filled");
         }
         end_of(&mut check)

@@ -52,10 +52,13 @@ const CASES: &[Case] = &[
     (&["sigv4-proxy/compose.yaml"], 0, &["signer"], &[]),
     (&["sigv4-proxy/task.json"], 0, &["sigv4"], &[]),
     (&["sigv4-proxy/injected.yaml"], 0, &["sleep"], &[]),
+    (&["sigv4-proxy/variables.yaml"], 0, &["prometheus-proxy"], &[]),
     (&["sigv4-proxy/unknown-host.sh"], 3, &[], &["aws-sigv4-proxy"]),
     (&["envoy/passthrough.yaml"], 3, &["functions-1", "functions-3"], &["functions-2"]),
     (&["envoy/signing.yaml"], 3, &["objects"], &["four-a"]),
     (&["envoy/cluster-filter.json"], 0, &["api-1", "api-2"], &[]),
+    (&["envoy/free-names.yaml"], 0, &["default", "own"], &[]),
+    (&["envoy/config-dump.json"], 0, &["orders"], &[]),
 ];
 
 fn names(report: &Value, is_translated: bool) -> Vec<String> {

@@ -75,3 +75,32 @@ fn a_settings_file_with_mistakes_keeps_them() {
         assert!(errors.contains("function_nam") && !errors.contains("looks like"), "{errors}");
     }
 }
+
+#[test]
+fn a_json_file_as_the_settings_or_in_their_directory_is_one_sentence() {
+    let file = fixture("apisix/list.json");
+    for errors in errors(&file) {
+        assert!(errors.contains("this looks like an APISIX configuration") && is_one(&errors), "{errors}");
+    }
+    for name in ["apisix.json", "routes/apisix.json"] {
+        let directory = settings("", &[]);
+        fs::create_dir_all(directory.path().join("routes")).unwrap();
+        fs::copy(&file, directory.path().join(name)).unwrap();
+        for errors in errors(directory.path()) {
+            let expected = format!("{name}: this looks like an APISIX configuration");
+            assert!(errors.contains(&expected) && is_one(&errors), "{errors}");
+        }
+    }
+}
+
+#[test]
+fn a_foreign_file_that_is_larger_than_settings_may_be_is_recognised() {
+    let routes: String =
+        (0..9_000).map(|number| format!("- {{ name: r{number}, paths: [/r{number}] }}\n")).collect();
+    let kong = format!("_format_version: '3.0'\nroutes:\n{routes}");
+    assert!(kong.len() > 256 << 10);
+    let directory = settings("", &[("a", &kong), ("b", ROUTE)]);
+    for errors in errors(directory.path()) {
+        assert!(errors.contains("a.yaml: this looks like a Kong declarative file"), "{errors}");
+    }
+}
