@@ -123,4 +123,6 @@ fn differences_that_a_file_rules_out_are_not_reported() {
     assert!(topics("disable_https: true").contains("`disable_https` without `port`"));
     let with_keys = topics("aws_key: a, aws_secret: b, aws_imds_protocol_version: v1");
     assert!(!with_keys.contains("aws_imds_protocol_version"), "{with_keys}");
+    let of_the_chain = topics("aws_imds_protocol_version: v1");
+    assert!(of_the_chain.contains("not written: IMDSv2 is used"), "{of_the_chain}");
 }
