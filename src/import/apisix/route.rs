@@ -34,7 +34,9 @@ pub fn translate_all(apisix: &ApisixConfiguration, translation: &mut Translation
         let Some((_, config, file)) = plugins.iter().find(|(name, ..)| name == PLUGIN).cloned() else {
             if !missing.is_empty() {
                 let mut imported = ImportedRoute::new(Peer::Apisix, name, title, place);
-                missing.iter().for_each(|(key, text)| imported.problem(format!("{key}: {text}")));
+                for (key, text) in &missing {
+                    imported.problem(format!("{key}: {text}"));
+                }
                 translation.routes.push(imported);
                 continue;
             }
@@ -43,7 +45,9 @@ pub fn translate_all(apisix: &ApisixConfiguration, translation: &mut Translation
             continue;
         };
         let mut imported = ImportedRoute::new(Peer::Apisix, name, title, place);
-        missing.into_iter().for_each(|(key, text)| imported.attention(key, text));
+        for (key, text) in missing {
+            imported.attention(key, text);
+        }
         if is_disabled(&config) {
             let text = format!("`{PLUGIN}` is disabled: APISIX proxies the route to its upstream");
             translation.left_out.push(LeftOut {

@@ -105,7 +105,9 @@ fn container(node: &ForeignNode, name: &str, kind: Kind, file: &Arc<str>) -> Opt
     let mut environment = Variables::of_container(node);
     if matches!(kind, Kind::Container) {
         environment.expand_values();
-        arguments.iter_mut().for_each(|argument| *argument = environment.expand(argument));
+        for argument in &mut arguments {
+            *argument = environment.expand(argument);
+        }
     }
     let arguments = after_program(arguments, &environment);
     let own = node.get("name").and_then(ForeignNode::scalar).unwrap_or_else(|| name.to_owned());
@@ -216,7 +218,7 @@ pub fn of_command(words: &[String], place: Place) -> Option<Container> {
                 environment.listed.push(Variable { name: name.to_owned(), value: value.map(Into::into) });
             }
             "--env-file" => {
-                environment.elsewhere.extend(next().map(|file| format!("file `{}`", shown(&file))))
+                environment.elsewhere.extend(next().map(|file| format!("file `{}`", shown(&file))));
             }
             "-p" | "--publish" => port = next(),
             _ => {}

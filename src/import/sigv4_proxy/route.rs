@@ -186,10 +186,10 @@ fn headers(flags: &Flags, route: &mut ImportedRoute) {
 /// `x-api-key` of `--custom-headers` is a key of its own.
 fn apikey(flags: &Flags, route: &mut ImportedRoute, keys: &mut Table) {
     let header = flags.custom_headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("x-api-key"));
-    if let Some((_, value)) = header {
-        if let Some(value) = secret("apikey", "--custom-headers x-api-key", value, route) {
-            keys.push("apikey", value);
-        }
+    if let Some((_, value)) = header
+        && let Some(value) = secret("apikey", "--custom-headers x-api-key", value, route)
+    {
+        keys.push("apikey", value);
     }
 }
 

@@ -20,7 +20,7 @@ pub struct Variable {
 #[derive(Default)]
 pub struct Variables {
     pub listed: Vec<Variable>,
-    /// Secrets, ConfigMaps and files with further variables, as the report names them.
+    /// Objects of Kubernetes and files with further variables, as the report names them.
     pub elsewhere: Vec<String>,
 }
 
