@@ -52,8 +52,8 @@ pub(super) fn run(args: ImportArgs) -> Ended {
         return Err(ExitCode::from(INVALID_USAGE));
     }
     if is_below(&to) {
-        let remark = "apigw-invoker: --secrets: inside the settings directory: a bundle or ConfigMap of it would \
-            have the secrets too";
+        let remark = "apigw-invoker: --secrets: inside the settings directory: a bundle or ConfigMap of it \
+            would have the secrets too";
         print_line(&mut io::stderr(), remark);
     }
     let imported = import(&ImportOptions { files, to, secrets, force }).map_err(|error| {

@@ -37,7 +37,8 @@ fn control_characters_of_keys_do_not_reach_a_terminal() {
 #[test]
 fn a_reference_to_a_file_of_this_machine_is_not_taken_over() {
     let target = Target::new();
-    let text = "routes:\n- uri: /a\n  plugins:\n    aws-lambda:\n      function_uri: https://a.example/\n      \
+    let text = "routes:\n- uri: /a\n  plugins:\n    aws-lambda:\n      \
+        function_uri: https://a.example/\n      \
         authorization: { apikey: '$file:///etc/hostname' }\n#END\n";
     let report = target.import_text(text, 0);
     assert!(!target.route("a").contains("/etc/hostname"), "{}", target.route("a"));
@@ -47,7 +48,8 @@ fn a_reference_to_a_file_of_this_machine_is_not_taken_over() {
 #[test]
 fn a_number_in_the_place_of_a_secret_is_not_written_with_other_digits() {
     let target = Target::new();
-    let text = "routes:\n- uri: /a\n  plugins:\n    aws-lambda:\n      function_uri: https://a.example/\n      \
+    let text = "routes:\n- uri: /a\n  plugins:\n    aws-lambda:\n      \
+        function_uri: https://a.example/\n      \
         authorization: { apikey: 12345678901234567890123 }\n#END\n";
     let report = target.import_text(text, 0);
     assert!(texts(&of_report(&report, "a")["to_do"]).contains("not a text: set the secret"), "{report:#}");
@@ -67,7 +69,8 @@ fn a_port_beyond_the_last_one_is_a_problem() {
 #[test]
 fn a_comma_in_a_path_of_a_list_is_part_of_the_path() {
     let target = Target::new();
-    let text = "_format_version: '3.0'\nroutes: [{ name: r, paths: ['/a,b'] }]\nplugins:\n- name: aws-lambda\n  \
+    let text = "_format_version: '3.0'\nroutes: [{ name: r, paths: ['/a,b'] }]\nplugins:\n\
+        - name: aws-lambda\n  \
         config: { function_name: f, aws_region: us-east-1 }\n";
     target.import_text(text, 0);
     assert!(target.route("r").contains("uri: \"/a,b*\"\n"), "{}", target.route("r"));

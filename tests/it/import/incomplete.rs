@@ -51,7 +51,8 @@ fn a_variable_without_a_value_is_named_in_the_place_of_a_host() {
 #[test]
 fn variables_in_the_text_of_a_shell_have_the_values_of_the_environment() {
     let target = Target::new();
-    let text = "apiVersion: v1\nkind: Pod\nmetadata: { name: p }\nspec:\n  containers:\n  - image: aws-sigv4-proxy\n    \
+    let text = "apiVersion: v1\nkind: Pod\nmetadata: { name: p }\nspec:\n  \
+        containers:\n  - image: aws-sigv4-proxy\n    \
         command: [/bin/sh, -c]\n    \
         args: ['exec aws-sigv4-proxy --name sqs --region $REGION --host sqs.${REGION}.amazonaws.com']\n    \
         env: [{ name: REGION, value: eu-west-1 }]\n";
