@@ -32,6 +32,8 @@ const MAX_TIME: Duration = Duration::from_secs(20);
 
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 const BLOCK: u64 = 512;
+/// The beginning of keys of sparse files in extended headers (GNU tar manual, "Storing Sparse Files").
+const SPARSE_KEYS: &[u8] = b"GNU.sparse.";
 /// Readable by the owner alone, since bundles may contain keys.
 const FILE_MODE: u32 = 0o600;
 const DIRECTORY_MODE: u32 = 0o700;
@@ -160,9 +162,13 @@ impl Unpacking<'_> {
         let name = entry.path_bytes().into_owned();
         let name = str::from_utf8(&name).map_err(|_| refused("the name of an entry is not UTF-8"))?;
         let shown = log_safe(name, QUOTED);
+        refuse_sparse(entry, &shown)?;
         let path = inside(name).ok_or_else(|| refused(format!("`{shown}` leads out of the bundle")))?;
         if path.components().count() > MAX_DEPTH {
             return Err(refused(format!("`{shown}` is below more than {MAX_DEPTH} directories")));
+        }
+        if kind != EntryType::Directory && path.as_os_str().is_empty() {
+            return Err(refused("an entry that is no directory has no name"));
         }
         match kind {
             EntryType::Directory => self.directory(&path),
@@ -180,14 +186,14 @@ impl Unpacking<'_> {
         }
     }
 
-    /// Creates a directory and those above it.
+    /// Creates a directory and those above it. None of them may be a link: it may lead out.
     fn directory(&self, path: &Path) -> Result<(), ArchiveError> {
         let mut at = self.into.to_owned();
         for part in path.components() {
             at.push(part);
             match fs::DirBuilder::new().mode(DIRECTORY_MODE).create(&at) {
                 Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && at.is_dir() => {}
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && is_directory(&at) => {}
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                     return Err(refused(twice(path)));
                 }
@@ -251,6 +257,22 @@ impl Unpacking<'_> {
         }
         Ok(())
     }
+}
+
+/// True for a directory itself, false for a link to one.
+fn is_directory(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|found| found.is_dir())
+}
+
+/// Refuses the sparse files of GNU tar in POSIX archives, which the `tar` crate takes for ordinary ones.
+fn refuse_sparse(entry: &mut Entry<'_, LimitedReader<'_>>, shown: &str) -> Result<(), ArchiveError> {
+    let extensions = entry.pax_extensions().map_err(|error| unreadable(&error))?;
+    // values with line ends, such as extended attributes of macOS, are no records to the `tar` crate
+    let mut records = extensions.into_iter().flatten().flatten();
+    if records.any(|record| record.key_bytes().starts_with(SPARSE_KEYS)) {
+        return Err(refused(format!("`{shown}` is a sparse file")));
+    }
+    Ok(())
 }
 
 /// The path of an entry inside the bundle; `None` if it is absolute or contains `..`.

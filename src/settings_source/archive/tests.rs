@@ -84,6 +84,21 @@ fn names_longer_than_a_header_and_a_global_header_are_taken() {
 }
 
 #[test]
+fn a_sparse_file_of_an_extended_header_is_refused() {
+    let with = |record: &str| {
+        let described = [("p", EntryType::XHeader, record), ("f", EntryType::Regular, "x")];
+        unpacked(&archive(&described)).map(drop)
+    };
+    assert_eq!(with("17 mtime=1.5e+09\n"), Ok(()));
+    assert_eq!(
+        with("22 GNU.sparse.major=1\n"),
+        Err("the bundle is refused: `f` is a sparse file".to_owned())
+    );
+    // no record to the `tar` crate
+    assert_eq!(with("24 SCHILY.xattr.a=b\nc\nd\n"), Ok(()));
+}
+
+#[test]
 fn every_cut_of_an_archive_is_refused() {
     let tar = archive(&FILES);
     let compressed = gzip(&tar);
@@ -119,6 +134,10 @@ fn names_and_links_that_lead_out_and_special_files_are_refused() {
         (vec![("d/s", link, "../d"), ("d/t", link, "s/../..")], "leads out"),
         // nothing is written through a link
         (vec![("l", link, outside), ("l/x", file, "")], "`l` is there twice"),
+        (vec![("l", link, outside), ("l/x", link, "y")], "`l` is there twice"),
+        (vec![("l", link, outside), ("l/d/x", link, "y")], "`l/d` is there twice"),
+        (vec![("", file, "")], "an entry that is no directory has no name"),
+        (vec![(".", link, "a")], "an entry that is no directory has no name"),
         (vec![("a", file, ""), ("l", EntryType::Link, "a")], "`l` is a hard link"),
         (vec![("a", file, ""), ("a", file, "")], "`a` is there twice"),
         (vec![("a", file, ""), ("a/b", file, "")], "`a` is there twice"),
