@@ -20,7 +20,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{FlockOperation, flock},
+    fs::{FlockOperation, OFlags, flock},
     io::Errno,
 };
 use serde::{Deserialize, Serialize};
@@ -81,7 +81,12 @@ impl BundleCache {
         };
         let directory = directory.or_else(|| temporary.as_ref().map(TempDir::path)).unwrap_or(Path::new("."));
         let directory = path::absolute(directory)?;
-        DirBuilder::new().recursive(true).mode(0o700).create(directory.join(BUNDLES))?;
+        let bundles = directory.join(BUNDLES);
+        DirBuilder::new().recursive(true).mode(0o700).create(&bundles)?;
+        // everything in it but the bundle in use is removed
+        if !fs::symlink_metadata(&bundles)?.is_dir() {
+            return Err(io::Error::other(format!("{} is a link", bundles.display())));
+        }
         let lock = locked(&directory.join(LOCK))?;
         let link = Arc::new(BundleLink::at(directory.join(LINK)));
         let mut cache = Self { directory, link, current: None, previous: None, _lock: lock, temporary };
@@ -193,7 +198,9 @@ impl NewBundle {
 
 /// Opens and locks a file. File systems without locks are taken as they are.
 fn locked(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o600);
+    let file = options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed()).open(path)?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Err(Errno::WOULDBLOCK) => Err(io::Error::other("another process uses this directory")),
         _ => Ok(file),
@@ -278,6 +285,21 @@ mod tests {
         assert!(path.exists());
         drop(temporary);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn links_in_place_of_the_caches_own_files_are_refused_and_nothing_behind_them_is_touched() {
+        let outside = tempfile::tempdir().unwrap();
+        fs::write(outside.path().join("kept"), "").unwrap();
+        for name in [BUNDLES, LOCK] {
+            let directory = tempfile::tempdir().unwrap();
+            let target = if name == LOCK { outside.path().join("new") } else { outside.path().to_owned() };
+            symlink(target, directory.path().join(name)).unwrap();
+            assert!(BundleCache::open(Some(directory.path())).is_err(), "{name}");
+        }
+        let left: Vec<_> =
+            fs::read_dir(outside.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["kept"]);
     }
 
     #[test]

@@ -33,20 +33,27 @@ impl BundleKey {
     /// Reads the PEM file of `--settings-key`.
     ///
     /// # Errors
-    /// The file cannot be read, or it has no Ed25519 public key.
+    /// The file cannot be read, it has no Ed25519 public key, or more than one.
     pub(super) fn read(path: &Path) -> Result<Self, String> {
-        let pem = regular_file::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
-        Self::parse(pem.as_bytes()).ok_or_else(|| {
-            format!(
-                "{}: not a PEM file with an Ed25519 public key (`openssl pkey -in KEY -pubout` prints one)",
-                path.display()
-            )
-        })
+        let pem = regular_file::read(path).map_err(|error| error.to_string());
+        let key = pem.and_then(|pem| Self::parse(pem.as_bytes()).map_err(str::to_owned));
+        key.map_err(|problem| format!("{}: {problem}", path.display()))
     }
 
-    fn parse(pem: &[u8]) -> Option<Self> {
-        let der = SubjectPublicKeyInfoDer::from_pem_slice(pem).ok()?;
-        let key = SubjectPublicKeyInfoRef::from_der(&der).ok()?;
+    fn parse(pem: &[u8]) -> Result<Self, &'static str> {
+        let mut keys = SubjectPublicKeyInfoDer::pem_slice_iter(pem);
+        let key = keys
+            .next()
+            .and_then(|der| Self::of_der(&der.ok()?))
+            .ok_or("not a PEM file with an Ed25519 public key (`openssl pkey -in KEY -pubout` prints one)")?;
+        if keys.next().is_some() {
+            return Err("more than one public key; expected the one that signs the bundles");
+        }
+        Ok(key)
+    }
+
+    fn of_der(der: &[u8]) -> Option<Self> {
+        let key = SubjectPublicKeyInfoRef::from_der(der).ok()?;
         let point = key.subject_public_key.as_bytes().filter(|point| point.len() == 32)?.to_vec();
         let is_ed25519 = key.algorithm.oid == ED25519_OID && key.algorithm.parameters.is_none();
         let fingerprint = signing::hash(&point)[..16].to_owned();
@@ -101,12 +108,22 @@ mod tests {
     #[test]
     fn a_key_of_another_kind_and_a_private_key_are_refused() {
         let rsa = include_bytes!("../../tests/it/credentials/keys/rsa.pkcs8.pem");
-        assert!(BundleKey::parse(rsa).is_none());
-        assert!(BundleKey::parse(b"").is_none());
+        assert!(BundleKey::parse(rsa).is_err());
+        assert!(BundleKey::parse(b"").is_err());
         // X25519 has the same length (RFC 8410, 3)
         let mut der = [&DER_PREFIX[..], &[1; 32]].concat();
         der[8] = 0x6e;
         let pem = format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", STANDARD.encode(der));
-        assert!(BundleKey::parse(pem.as_bytes()).is_none());
+        assert!(BundleKey::parse(pem.as_bytes()).is_err());
+    }
+
+    #[test]
+    fn a_file_with_two_keys_is_refused_because_one_of_them_would_not_be_used() {
+        let one = pem(&Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap());
+        let other = pem(&Ed25519KeyPair::from_seed_unchecked(&[8; 32]).unwrap());
+        assert!(BundleKey::parse(format!("a comment\n{one}").as_bytes()).is_ok());
+        assert!(BundleKey::parse(one.replace('\n', "\r\n").as_bytes()).is_ok());
+        let error = BundleKey::parse(format!("{one}{other}").as_bytes()).unwrap_err();
+        assert!(error.starts_with("more than one public key"), "{error}");
     }
 }
