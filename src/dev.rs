@@ -17,6 +17,7 @@ use crate::{
     app::process::{EndSignals, Ended, INVALID_SETTINGS, invalid_settings, print_line, serve},
     listener::sockets::bind_tcp,
     settings::{self, LocalFunction, Mistakes, Settings},
+    settings_source::SettingsPlace,
     stand_in::{
         Fault, StandIn, StandInKeys, StandInOptions, credentials,
         played::{Played, unused},
@@ -61,7 +62,14 @@ pub struct DevOptions {
 /// Runs the sidecar and the stand-in until a signal ends them.
 pub(crate) fn run(options: &DevOptions) -> Ended {
     if let Some(directory) = &options.settings {
-        return own_settings::run(options, directory);
+        // the address of a bundle may contain a password, and is not printed
+        return match SettingsPlace::parse(directory.as_os_str()) {
+            Ok(SettingsPlace::Directory(directory)) => own_settings::run(options, &directory),
+            Ok(SettingsPlace::Bundle(_)) => {
+                Err(refused(&["--settings: `dev` takes a directory: unpack the bundle into one".to_owned()]))
+            }
+            Err(problem) => Err(refused(&[format!("--settings: {problem}")])),
+        };
     }
     let keys = StandInKeys::example();
     if let Some(kind) = options.credentials {

@@ -10,6 +10,7 @@
 //! address.rs     the value of --settings       fetch.rs      one fetch; s3.rs signs for Amazon S3
 //! archive.rs     unpacking within limits       signature.rs  Ed25519 over the archive
 //! cache.rs       the bundles on disk           follower.rs   the thread that follows the source
+//! start.rs       the first fetch, and the signals that end it
 //! ```
 
 mod address;
@@ -19,20 +20,21 @@ mod fetch;
 mod follower;
 mod s3;
 mod signature;
+mod start;
 
 use std::{
     fmt, io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use tokio::{
-    runtime::{Builder, LocalOptions},
-    time::{sleep, timeout},
-};
+use tokio::runtime::{Builder, LocalOptions};
 
-pub use self::address::{BundleAddress, SettingsPlace};
+pub use self::{
+    address::{BundleAddress, SettingsPlace},
+    start::{EarlySignals, StartPolicy},
+};
 use self::{
     archive::ArchiveError,
     cache::{BundleCache, BundleRecord},
@@ -44,17 +46,14 @@ use crate::{
     settings::{BundleLink, Mistakes, Settings, SettingsLoader, bundle_serial},
     signing,
     system::exhausted,
+    text::log_safe::log_safe,
 };
 
 /// Open files of a source that is followed: its runtime and connection, the lock of the cache, and the files
 /// that are unpacked and read.
 pub const OPEN_FILES: u64 = 12;
-/// The longest time that a start with a cached bundle waits for the source.
-const CACHED_START: Duration = Duration::from_secs(10);
-/// Each attempt at the start may take this long, even if the wait ends earlier.
-const SHORTEST_ATTEMPT: Duration = Duration::from_secs(1);
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Characters of a name in an error.
+const QUOTED: usize = 100;
 
 /// The options of a source.
 #[derive(Debug)]
@@ -64,8 +63,7 @@ pub struct SourceOptions {
     pub key: Option<PathBuf>,
     /// The directory of the last good bundle; a temporary one by default.
     pub cache: Option<PathBuf>,
-    /// The time limit of the first fetch, with retries, if there is no cached bundle.
-    pub wait: Duration,
+    pub start: StartPolicy,
 }
 
 /// The reason why there is no new bundle.
@@ -74,6 +72,8 @@ pub enum SourceError {
     Failed(String),
     /// The mistakes in the settings of the bundle, with the names of its files.
     Mistakes(Mistakes),
+    /// A signal ended the start.
+    Ended,
 }
 
 /// The source of the settings, and the bundle in use.
@@ -90,6 +90,8 @@ pub struct SettingsSource {
     interval: Duration,
     /// The time of the last fetch that succeeded.
     confirmed: SystemTime,
+    /// The signals of a start that ends at signals.
+    signals: Option<EarlySignals>,
 }
 
 /// The result of a fetch.
@@ -105,6 +107,7 @@ impl fmt::Display for SourceError {
         match self {
             Self::Failed(reason) => f.write_str(reason),
             Self::Mistakes(mistakes) => mistakes.fmt(f),
+            Self::Ended => f.write_str("ended by a signal"),
         }
     }
 }
@@ -123,18 +126,26 @@ impl From<ArchiveError> for SourceError {
     }
 }
 
+/// The name of the directory that holds everything, as in an archive of `settings` instead of its content.
+fn only_directory(unpacked: &Path) -> Option<String> {
+    let mut entries = unpacked.read_dir().ok()?.flatten();
+    let (first, more) = (entries.next()?, entries.next());
+    let is_settings = more.is_none() && first.path().join("routes").is_dir();
+    is_settings.then(|| first.file_name().to_string_lossy().into_owned())
+}
+
 fn cannot_store(error: &io::Error) -> SourceError {
     SourceError::Failed(format!("cannot store the bundle: {error}"))
 }
 
 impl SettingsSource {
-    /// Fetches the bundle, or uses the cached one if the source has none. Without both it retries until
-    /// [`SourceOptions::wait`] has passed, and passes each new reason to `say`.
+    /// Fetches the bundle, or uses the cached one if the source has none. Without both it retries as
+    /// [`StartPolicy`] says, and passes each new reason to `say`.
     ///
     /// # Errors
-    /// There is no bundle, or its settings have mistakes and there is no other.
+    /// There is no bundle, its settings have mistakes and there is no other, or a signal ended the start.
     pub fn open(options: SourceOptions, say: impl FnMut(&str)) -> Result<Self, SourceError> {
-        let SourceOptions { address, key, cache, wait } = options;
+        let SourceOptions { address, key, cache, start } = options;
         let key = key.map(|path| BundleKey::read(&path)).transpose();
         let key = key.map_err(|error| SourceError::Failed(format!("--settings-key: {error}")))?;
         let cache = match BundleCache::open(cache.as_deref()) {
@@ -156,18 +167,23 @@ impl SettingsSource {
             failure: None,
             interval: Settings::default().reload.interval,
             confirmed: UNIX_EPOCH + Duration::from_secs(confirmed),
+            signals: None,
         };
         source.trust_cache();
         let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
         let runtime = runtime.map_err(|error| SourceError::Failed(error.to_string()))?;
-        let opened = runtime.block_on(source.start(wait, say));
+        let opened = runtime.block_on(source.first_bundle(start, say));
         // a name resolution in progress must not delay the start
         runtime.shutdown_background();
         opened.map(|()| source)
     }
 
-    /// Refuses a cached bundle that the key has not verified.
+    /// Refuses a cached bundle that the key has not verified, and an `ETag` that may belong to another
+    /// address: the user info and the query are not stored.
     fn trust_cache(&mut self) {
+        if !self.address.is_shown_whole() {
+            self.cache.set_etag(None);
+        }
         let Some(key) = &self.key else { return };
         let signed_by = self.cache.current().and_then(|current| current.signed_by.as_deref());
         if self.cache.current().is_some() && signed_by != Some(key.fingerprint()) {
@@ -175,46 +191,9 @@ impl SettingsSource {
         }
     }
 
-    /// The first fetch.
-    async fn start(&mut self, wait: Duration, mut say: impl FnMut(&str)) -> Result<(), SourceError> {
-        let has_cached = self.cache.current().is_some();
-        let wait = if has_cached { wait.min(CACHED_START) } else { wait };
-        let until = Instant::now() + wait;
-        let metrics = Metrics::new();
-        let (mut said, mut pause) = (String::new(), FIRST_PAUSE);
-        let mut fetcher = None;
-        loop {
-            let limit = until.saturating_duration_since(Instant::now()).max(SHORTEST_ATTEMPT);
-            let attempt = timeout(limit, self.fetch(&mut fetcher, &metrics));
-            let late = |_| Err(SourceError::Failed(format!("no bundle within {limit:?}")));
-            let error = match attempt.await.unwrap_or_else(late) {
-                Ok(_) => return Ok(()),
-                Err(error) if has_cached => {
-                    self.failure = Some(error);
-                    self.read_interval();
-                    return Ok(());
-                }
-                Err(error @ SourceError::Mistakes(_)) => return Err(error),
-                Err(error) => error,
-            };
-            let reason = format!("settings of {}: {error}", self.address);
-            if Instant::now() + pause >= until {
-                return Err(SourceError::Failed(reason));
-            }
-            if reason != said {
-                say(&format!("{reason}; retrying for {wait:?} at most"));
-                said = reason;
-            }
-            sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
-    }
-
-    /// The interval of the cached settings. Their mistakes are reported by the command that reads them.
-    fn read_interval(&mut self) {
-        if let Ok(settings) = SettingsLoader::of_link(self.link()).load_again() {
-            self.interval = settings.reload.interval;
-        }
+    /// The signals that the start was waiting for, to be waited for from then on.
+    pub fn take_signals(&mut self) -> Option<EarlySignals> {
+        self.signals.take()
     }
 
     /// The link to the settings in use.
@@ -271,6 +250,13 @@ impl SettingsSource {
             }
             return Err(error.into());
         }
+        if let Some(name) = only_directory(&directory) {
+            let name = log_safe(&name, QUOTED);
+            let cure = format!("make the bundle by `tar -czf settings.tar.gz -C {name} .`");
+            return Err(SourceError::Failed(format!(
+                "the settings of the bundle are below `{name}/`: {cure}"
+            )));
+        }
         let serial = bundle_serial(&directory).map_err(SourceError::Failed)?;
         self.check_serial(serial)?;
         let read = exhausted::watch(|| SettingsLoader::of_bundle(&directory).load());
@@ -291,17 +277,22 @@ impl SettingsSource {
         Ok(())
     }
 
-    /// Refuses the bundle of an older serial number, which an attacker may have kept with its signature.
+    /// Refuses the bundle of an older serial number, which an attacker may have kept with its signature. The
+    /// numbers of all addresses count if one key signs them; without a key, each address has its own.
     fn check_serial(&self, serial: Option<u64>) -> Result<(), SourceError> {
-        let last = self.cache.current().and_then(|current| current.serial);
+        let address = self.address.to_string();
+        let current = self.cache.current();
+        let current = current.filter(|current| self.key.is_some() || current.source == address);
+        let last = current.and_then(|current| Some((current.serial?, &current.source)));
         match (serial, last) {
             (None, _) if self.key.is_some() => {
                 Err(SourceError::Failed("the bundle has no bundle.yaml with `serial: N`".to_owned()))
             }
-            (serial, Some(last)) if serial.is_none_or(|serial| serial < last) => {
+            (serial, Some((last, source))) if serial.is_none_or(|serial| serial < last) => {
                 let serial = serial.map_or_else(|| "none".to_owned(), |serial| serial.to_string());
+                let of = if *source == address { String::new() } else { format!(" of {source}") };
                 Err(SourceError::Failed(format!(
-                    "the bundle is older than the one in use: serial {serial}, in use {last}"
+                    "the bundle is older than the one in use: serial {serial}, in use {last}{of}"
                 )))
             }
             _ => Ok(()),

@@ -23,7 +23,7 @@ use crate::{
         self, Mistakes, Settings, SettingsLoader,
         rust_log::{self, RustLog},
     },
-    settings_source::{self, SettingsSource},
+    settings_source::{self, EarlySignals, SettingsSource},
     state::{open_files::OpenFiles, reload::SettingsOrigin},
     system::{
         detached,
@@ -67,7 +67,8 @@ pub(crate) fn serve(
     check_clock(SystemTime::now()).map_err(|error| cannot_start(&error))?;
     let files = OpenFiles::raise(&settings);
     let (loader, source) = followed.map(|origin| (origin.loader, origin.source)).unzip();
-    let source = source.flatten();
+    let mut source = source.flatten();
+    let early = source.as_mut().and_then(SettingsSource::take_signals);
     let files = if source.is_some() { files.reserving(settings_source::OPEN_FILES) } else { files };
     // before the runtimes open files
     let shortage = files.divide(&settings).map_err(|error| cannot_start(&error))?.shortage;
@@ -80,7 +81,7 @@ pub(crate) fn serve(
     // before serving, so that an early signal is not lost
     let heard = system.block_on(async {
         logging::install_level_signal()?;
-        Ok::<_, io::Error>((signals(ends_at)?, signal(SignalKind::hangup())?))
+        Ok::<_, io::Error>((signals(ends_at, early)?, signal(SignalKind::hangup())?))
     });
     let ((first, second), hangup) = heard.map_err(|error| cannot_start(&error))?;
     let mut first = pin!(first);
@@ -166,15 +167,18 @@ pub(crate) enum EndSignals {
     Terminal,
 }
 
-/// Resolve at the first and at the second of the signals.
+/// Resolve at the first and at the second of the signals, `early` ones among them.
 pub(crate) fn signals(
     ends_at: EndSignals,
+    early: Option<EarlySignals>,
 ) -> io::Result<(impl Future<Output = ()>, impl Future<Output = ()>)> {
     let ends_at_hangup = ends_at == EndSignals::Terminal && !ignores_hangup();
     let tokens = [CancellationToken::new(), CancellationToken::new()];
     let [first, second] = tokens.clone();
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+    let (mut terminate, mut interrupt) = match early {
+        Some(early) => (early.terminate, early.interrupt),
+        None => (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?),
+    };
     let mut hangup = ends_at_hangup.then(|| signal(SignalKind::hangup())).transpose()?;
     actix_rt::spawn(async move {
         for token in tokens {

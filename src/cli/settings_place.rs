@@ -15,7 +15,9 @@ use super::{Format, INVALID_USAGE, check, print_json};
 use crate::{
     app::process::{FollowedSettings, cannot_start, invalid_settings, print_line},
     settings::{Mistakes, SecretStore, Settings, SettingsLoader},
-    settings_source::{BundleAddress, SettingsPlace, SettingsSource, SourceError, SourceOptions},
+    settings_source::{
+        BundleAddress, SettingsPlace, SettingsSource, SourceError, SourceOptions, StartPolicy,
+    },
     system::exhausted,
 };
 
@@ -128,7 +130,7 @@ impl SettingsArguments {
             }
             SettingsPlace::Bundle(address) => {
                 let source =
-                    self.open(address, None, Duration::ZERO).map_err(|error| failed(error, format))?;
+                    self.open(address, None, StartPolicy::Once).map_err(|error| failed(error, format))?;
                 let loader = SettingsLoader::of_link(source.link());
                 let settings = valid(loader.collecting_hidden().load(), format)?;
                 Ok(LoadedSettings { settings, bundle: Some(source) })
@@ -156,10 +158,10 @@ impl SettingsArguments {
         &self,
         address: BundleAddress,
         cache: Option<&Path>,
-        wait: Duration,
+        start: StartPolicy,
     ) -> Result<SettingsSource, SourceError> {
         let (key, cache) = (self.settings_key.clone(), cache.map(Path::to_owned));
-        let options = SourceOptions { address, key, cache, wait };
+        let options = SourceOptions { address, key, cache, start };
         SettingsSource::open(options, |line| print_line(&mut io::stderr(), &format!("apigw-invoker: {line}")))
     }
 
@@ -172,7 +174,8 @@ impl SettingsArguments {
             SettingsPlace::Directory(directory) => SettingsLoader::new(&directory).into(),
             SettingsPlace::Bundle(address) => {
                 let FollowingArguments { cache, settings_wait } = following;
-                let source = self.open(address, cache.settings_cache.as_deref(), *settings_wait);
+                let (cache, start) = (cache.settings_cache.as_deref(), StartPolicy::Service(*settings_wait));
+                let source = self.open(address, cache, start);
                 let source = source.map_err(|error| failed(error, Format::Text))?;
                 let loader = SettingsLoader::of_link(source.link());
                 FollowedSettings { loader, source: Some(source) }
@@ -189,6 +192,8 @@ fn failed(error: SourceError, format: Format) -> ExitCode {
     match error {
         SourceError::Mistakes(mistakes) => refused(&mistakes, format),
         SourceError::Failed(_) => cannot_start(&error),
+        // as after a signal at any later time
+        SourceError::Ended => ExitCode::SUCCESS,
     }
 }
 

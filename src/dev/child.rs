@@ -38,7 +38,7 @@ const DIRECTORY_PREFIX: &str = "apigw-invoker-dev-";
 pub fn run(banner: Banner<'_>, directory: &TempDir, kind: CredentialKind) -> Ended {
     let accompanied = actix_rt::System::new().block_on(async {
         // before the child starts, so that an early signal is passed on
-        let (first, second) = signals(EndSignals::Terminal)?;
+        let (first, second) = signals(EndSignals::Terminal, None)?;
         let documents = documents::of_the_chain(banner.sockets, banner.stand_in, &banner.keys.region);
         // for the banner; the child reads the settings itself
         let settings = Settings::from_documents(&documents, &Environment::new());

@@ -84,6 +84,16 @@ impl SettingsPlace {
     }
 }
 
+impl BundleAddress {
+    /// True if `Display` redacts nothing.
+    pub(super) fn is_shown_whole(&self) -> bool {
+        match self {
+            Self::Http(address) => address.authorization.is_none() && address.query.is_none(),
+            Self::File(_) | Self::S3(_) => true,
+        }
+    }
+}
+
 impl HttpAddress {
     fn parse(scheme: Scheme, url: &str) -> Result<Self, &'static str> {
         let uri: Uri = url.parse().map_err(|_| "the address is not a URL")?;

@@ -4,6 +4,7 @@
 //! targets are not configured, and the user info must not reach them.
 
 use std::{
+    borrow::Cow,
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -12,7 +13,7 @@ use std::{
 
 use actix_http::{
     StatusCode, Uri,
-    header::{self, HeaderMap, HeaderName, HeaderValue},
+    header::{self, HeaderMap, HeaderValue},
 };
 use bytes::Bytes;
 
@@ -23,10 +24,7 @@ use super::{
     signature::MAX_SIGNATURE,
 };
 use crate::{
-    client::{
-        AnswerEnd, ControlAnswer, ControlClient, ControlLimits, Endpoint, EndpointTls, KeepAlive,
-        aws_error::log_word,
-    },
+    client::{AnswerEnd, ControlAnswer, ControlClient, ControlLimits, Endpoint, EndpointTls, KeepAlive},
     message::error::{ErrorKind, ProxyError},
     metrics::Metrics,
     settings::{self, EnvironmentProxies, ProxyRule, Scheme},
@@ -47,6 +45,8 @@ const SIGNATURE_ENDING: &str = ".sig";
 const MAX_ERROR: usize = 4 << 10;
 /// Characters of foreign text in an error.
 const QUOTED: usize = 200;
+/// The longest pause that a server may demand.
+const MAX_RETRY_AFTER: Duration = Duration::from_mins(10);
 
 /// The reason of a failed fetch, without secrets.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +73,8 @@ pub(super) struct HttpFetcher {
     client: ControlClient,
     address: HttpAddress,
     signing: Option<S3Signing>,
+    /// The pause that the last answer demands.
+    retry_after: Duration,
 }
 
 impl Fetcher {
@@ -87,12 +89,21 @@ impl Fetcher {
             BundleAddress::Http(address) => (address.clone(), None),
             BundleAddress::S3(object) => {
                 let (address, region) = s3::locate(object, &environment)?;
-                (address, Some(S3Signing::start(region, proxy.clone())?))
+                let signing = S3Signing::start(&address, region, proxy.clone())?;
+                (address, Some(signing))
             }
         };
         let endpoint = Arc::new(endpoint(&address, &proxy)?);
         let client = ControlClient::new(endpoint, metrics);
-        Ok(Self::Http(Box::new(HttpFetcher { client, address, signing })))
+        Ok(Self::Http(Box::new(HttpFetcher { client, address, signing, retry_after: Duration::ZERO })))
+    }
+
+    /// The shortest pause before the next fetch: `Retry-After` of an answer 429 or 503 (RFC 9110, 10.2.3).
+    pub(super) fn retry_after(&self) -> Duration {
+        match self {
+            Self::File(_) => Duration::ZERO,
+            Self::Http(http) => http.retry_after,
+        }
     }
 
     /// Fetches the bundle, unless the source still has the one with this `ETag`.
@@ -121,8 +132,8 @@ impl Fetcher {
             }
             Self::Http(http) => {
                 let answer = http.get(SIGNATURE_ENDING, None, MAX_SIGNATURE).await;
-                let answer = answer.map_err(|error| failed(&error))?;
-                http.complete(answer, MAX_SIGNATURE).map(|answer| answer.body).map_err(|error| failed(&error))
+                let answer = answer.and_then(|answer| http.complete(answer, MAX_SIGNATURE));
+                answer.map(|answer| answer.body).map_err(|error| failed(&error))
             }
         }
     }
@@ -190,8 +201,23 @@ impl HttpFetcher {
         Ok(Fetched::Archive { archive: body, etag })
     }
 
-    /// Gets the address with an ending of its path.
+    /// Gets the address with an ending of its path, again if S3 refuses only the time of the signature.
     async fn get(
+        &mut self,
+        ending: &str,
+        known: Option<&str>,
+        most: usize,
+    ) -> Result<ControlAnswer, FetchError> {
+        self.retry_after = Duration::ZERO;
+        let answer = self.get_once(ending, known, most).await?;
+        let signing = self.signing.as_ref().filter(|_| !is_expected(answer.status));
+        if signing.is_some_and(|signing| signing.refused(&error_code(&answer), &answer.headers)) {
+            return self.get_once(ending, known, most).await;
+        }
+        Ok(answer)
+    }
+
+    async fn get_once(
         &mut self,
         ending: &str,
         known: Option<&str>,
@@ -223,9 +249,15 @@ impl HttpFetcher {
     }
 
     /// The answer, if it is complete and has the status 200.
-    fn complete(&self, answer: ControlAnswer, most: usize) -> Result<ControlAnswer, FetchError> {
+    fn complete(&mut self, answer: ControlAnswer, most: usize) -> Result<ControlAnswer, FetchError> {
         if answer.status != StatusCode::OK {
+            self.retry_after = retry_after(&answer);
             return Err(FetchError(self.refusal(&answer)));
+        }
+        let has = |name| answer.headers.contains_key(name);
+        if answer.body.is_empty() && !has(header::CONTENT_LENGTH) && !has(header::TRANSFER_ENCODING) {
+            // awc drops a body that ends with its connection
+            return Err(FetchError("the answer has neither Content-Length nor Transfer-Encoding".to_owned()));
         }
         match answer.end {
             AnswerEnd::Complete if answer.body.len() < most => Ok(answer),
@@ -241,24 +273,36 @@ impl HttpFetcher {
 
     /// The reason of an answer without a bundle.
     fn refusal(&self, answer: &ControlAnswer) -> String {
-        let ControlAnswer { status, headers, body, .. } = answer;
-        if status.is_redirection() {
-            let region = headers.get(HeaderName::from_static(s3::BUCKET_REGION));
-            let region = region.filter(|_| self.signing.is_some()).and_then(|region| region.to_str().ok());
-            if let Some(region) = region {
-                return format!("{status}: the bucket is in {}, set AWS_REGION", log_word(region));
+        let ControlAnswer { status, headers, .. } = answer;
+        match &self.signing {
+            Some(signing) if !status.is_redirection() || headers.contains_key(s3::BUCKET_REGION) => {
+                signing.reason(*status, headers, &error_code(answer))
             }
-            return format!("{status}: a redirect{} is not followed", redirect_target(headers));
-        }
-        let xml = self.signing.as_ref().and_then(|_| str::from_utf8(body).ok());
-        match (&self.signing, xml.and_then(|xml| flat_xml::element(xml, "Code"))) {
-            (Some(signing), Some(code)) => {
-                signing.refused(&code);
-                format!("{status}, {}", log_word(&code))
+            _ if status.is_redirection() => {
+                format!("{status}: a redirect{} is not followed", redirect_target(headers))
             }
             _ => status.to_string(),
         }
     }
+}
+
+fn is_expected(status: StatusCode) -> bool {
+    matches!(status, StatusCode::OK | StatusCode::NOT_MODIFIED)
+}
+
+/// The error code of S3; empty without one.
+fn error_code(answer: &ControlAnswer) -> String {
+    let xml = str::from_utf8(&answer.body).ok();
+    xml.and_then(|xml| flat_xml::element(xml, "Code")).map(Cow::into_owned).unwrap_or_default()
+}
+
+/// The pause that an answer demands in seconds.
+fn retry_after(answer: &ControlAnswer) -> Duration {
+    let is_overload =
+        matches!(answer.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
+    let value = answer.headers.get(header::RETRY_AFTER).filter(|_| is_overload);
+    let seconds = value.and_then(|value| value.to_str().ok()?.trim().parse().ok());
+    seconds.map_or(Duration::ZERO, Duration::from_secs).min(MAX_RETRY_AFTER)
 }
 
 /// ` to HOST`: the rest of the target may contain a secret.

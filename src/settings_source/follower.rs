@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Outcome, SettingsSource, SourceError};
+use super::{Outcome, SettingsSource, SourceError, fetch::Fetcher};
 use crate::{
     metrics::{Metrics, SourceState},
     system::{
@@ -63,7 +63,7 @@ impl SettingsSource {
         let end = CancellationToken::new();
         let mut logged = LoggedFailure::default();
         self.publish(&metrics);
-        log::info!("settings of {}: bundle {}", self.address, self.shown_bundle());
+        log::info!("settings of {}: bundle {}{}", self.address, self.shown_bundle(), self.other_source());
         let run = {
             let end = end.clone();
             move || {
@@ -94,8 +94,9 @@ impl SettingsSource {
             logged.failed(&self.address.to_string(), failure);
         }
         loop {
+            let demanded = fetcher.as_ref().map_or(Duration::ZERO, Fetcher::retry_after);
             select! {
-                () = sleep(jittered(self.interval)) => {}
+                () = sleep(jittered(self.interval).max(demanded)) => {}
                 _ = hangup.recv() => logged.forget(),
             }
             fault_points::pass("source");
@@ -109,7 +110,7 @@ impl SettingsSource {
                 }
                 Ok(Outcome::Unchanged) => counts.unchanged.add(1),
                 Err(SourceError::Mistakes(_)) => counts.rejected.add(1),
-                Err(SourceError::Failed(_)) => counts.failed.add(1),
+                Err(SourceError::Failed(_) | SourceError::Ended) => counts.failed.add(1),
             }
             match &result {
                 Ok(_) => logged.succeeded(&self.address.to_string()),
@@ -132,6 +133,12 @@ impl SettingsSource {
         });
     }
 
+    /// The source of a cached bundle that is not the one of `--settings`.
+    fn other_source(&self) -> String {
+        let current = self.cache.current().filter(|current| current.source != self.address.to_string());
+        current.map(|current| format!(" of {}, from the cache", current.source)).unwrap_or_default()
+    }
+
     /// The digest, and the serial number if there is one.
     fn shown_bundle(&self) -> String {
         let Some(current) = self.cache.current() else { return String::new() };
@@ -150,8 +157,8 @@ impl LoggedFailure {
             return;
         }
         match failure {
-            SourceError::Failed(reason) => {
-                log::warn!("settings of {address}: {reason}; the last good bundle stays in use");
+            SourceError::Failed(_) | SourceError::Ended => {
+                log::warn!("settings of {address}: {text}; the last good bundle stays in use");
             }
             SourceError::Mistakes(_) => {
                 log::error!(

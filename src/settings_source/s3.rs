@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::SystemTime};
 
 use actix_http::{
-    Method, Uri,
+    Method, StatusCode, Uri,
     header::{self, HeaderMap, HeaderValue},
 };
 use aws_credential_types::Credentials;
@@ -16,6 +16,7 @@ use super::{
     fetch::FetchError,
 };
 use crate::{
+    client::aws_error::log_word,
     credentials::{CredentialSource, RefresherPool},
     message::{
         inbound::RequestBody,
@@ -25,7 +26,7 @@ use crate::{
         CredentialProvider, CredentialSettings, EndpointVariant, Environment, MetadataProtocol, ProxyRule,
         Scheme,
     },
-    signing::{Scope, Signer},
+    signing::{Scope, Signer, clock_skew::ClockSkew},
     text::{
         aws_hosts::s3_host,
         uri_syntax::{push_encoded, without_brackets},
@@ -38,6 +39,9 @@ const ENDPOINT_VARIABLES: [&str; 2] = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"
 const REGION_OF_OTHERS: &str = "us-east-1";
 /// The region of a bucket, in the redirect of another region.
 pub(super) const BUCKET_REGION: &str = "x-amz-bucket-region";
+/// The error code of a signature whose time is more than 15 minutes off ("Error responses" in the API
+/// reference of S3).
+const SKEWED: &str = "RequestTimeTooSkewed";
 /// Error codes of keys that a refresh may replace.
 const STALE_KEYS: [&str; 3] = ["ExpiredToken", "InvalidToken", "InvalidAccessKeyId"];
 
@@ -45,9 +49,11 @@ const STALE_KEYS: [&str; 3] = ["ExpiredToken", "InvalidToken", "InvalidAccessKey
 #[derive(Debug)]
 pub(super) struct S3Signing {
     signer: Signer,
+    region: String,
     credentials: CredentialSource,
-    /// The keys of the last request.
-    used: Option<Arc<Credentials>>,
+    clock: ClockSkew,
+    /// The keys of the last request, and the time that was signed.
+    used: Option<(Arc<Credentials>, SystemTime)>,
     _refreshers: RefresherPool,
 }
 
@@ -99,7 +105,7 @@ fn encoded(key: &str) -> String {
 impl S3Signing {
     /// # Errors
     /// The thread for credentials cannot be started, or TLS cannot be used.
-    pub(super) fn start(region: String, proxy: ProxyRule) -> Result<Self, FetchError> {
+    pub(super) fn start(address: &HttpAddress, region: String, proxy: ProxyRule) -> Result<Self, FetchError> {
         let settings = CredentialSettings {
             origin: CredentialProvider::Chain,
             role: None,
@@ -111,8 +117,9 @@ impl S3Signing {
         };
         let refreshers = RefresherPool::start().map_err(|error| FetchError(error.to_string()))?;
         let credentials = refreshers.source(&settings).map_err(|error| FetchError(error.to_string()))?;
-        let signer = Signer::new(Scope { region, service: "s3".to_owned() });
-        Ok(Self { signer, credentials, used: None, _refreshers: refreshers })
+        let signer = Signer::new(Scope { region: region.clone(), service: "s3".to_owned() });
+        let clock = ClockSkew::new(address.authority(), address.scheme == Scheme::Https);
+        Ok(Self { signer, region, credentials, clock, used: None, _refreshers: refreshers })
     }
 
     /// Adds the signature of a GET to its headers, among them `Host`.
@@ -131,7 +138,8 @@ impl S3Signing {
             signature: Signature::Ours,
             payload: SignedPayload::Hash,
         };
-        let signed = self.signer.sign(&request, &keys, now);
+        let dated = self.clock.corrected(now);
+        let signed = self.signer.sign(&request, &keys, dated);
         let signed =
             signed.map_err(|_| FetchError("the credentials cannot be sent in a header".to_owned()))?;
         for (name, value) in signed.lines() {
@@ -140,20 +148,43 @@ impl S3Signing {
             value.set_sensitive(name == header::AUTHORIZATION);
             request.headers.insert(name, value);
         }
-        self.used = Some(keys);
+        self.used = Some((keys, dated));
         Ok(request.headers)
     }
 
-    /// Replaces keys that S3 refuses with this error code.
-    pub(super) fn refused(&self, code: &str) {
-        if let Some(used) = self.used.as_ref().filter(|_| STALE_KEYS.contains(&code)) {
-            self.credentials.refresh_soon(used);
+    /// Replaces keys that S3 refuses with this error code, and corrects the clock. Returns true if a
+    /// signature with the corrected time may be accepted.
+    pub(super) fn refused(&self, code: &str, headers: &HeaderMap) -> bool {
+        let Some((keys, dated)) = &self.used else { return false };
+        if STALE_KEYS.contains(&code) {
+            self.credentials.refresh_soon(keys);
         }
+        code == SKEWED && self.clock.refused(headers, *dated)
+    }
+
+    /// The reason of a refusal with this error code, with its cure.
+    pub(super) fn reason(&self, status: StatusCode, headers: &HeaderMap, code: &str) -> String {
+        // the code is `AuthorizationHeaderMalformed` in some regions, and a redirect in others
+        let region = headers.get(BUCKET_REGION).and_then(|region| region.to_str().ok());
+        if let Some(region) = region.filter(|region| *region != self.region) {
+            return format!("{status}: the bucket is in {}, set AWS_REGION", log_word(region));
+        }
+        let cure = match code {
+            "" => return status.to_string(),
+            SKEWED => "; set this machine's clock right",
+            "AccessDenied" => "; allow s3:GetObject on it, and kms:Decrypt on its key if it has one",
+            _ => "",
+        };
+        format!("{status}, {}{cure}", log_word(code))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use actix_http::header::{HeaderName, HttpDate};
+
     use super::*;
 
     fn located(bucket: &str, key: &str, variables: &[(&str, &str)]) -> Result<(String, String), String> {
@@ -196,5 +227,62 @@ mod tests {
         assert_eq!(located("my-bucket", "k", &one).unwrap().0, "https://other.example/my-bucket/k");
         let wrong = located("my-bucket", "k", &[("AWS_ENDPOINT_URL_S3", "hush")]).unwrap_err();
         assert_eq!(wrong, "AWS_ENDPOINT_URL_S3 is not an http or https URL");
+    }
+
+    /// A signature was made with the keys.
+    fn signing(scheme: Scheme) -> S3Signing {
+        let region = "eu-west-1".to_owned();
+        let keys = Arc::new(Credentials::new("AKIDEXAMPLE", "hush", None, None, "test"));
+        S3Signing {
+            signer: Signer::new(Scope { region: region.clone(), service: "s3".to_owned() }),
+            region,
+            credentials: CredentialSource::fixed(Arc::clone(&keys)),
+            clock: ClockSkew::new("s3.test".to_owned(), scheme == Scheme::Https),
+            used: Some((keys, SystemTime::now())),
+            _refreshers: RefresherPool::start().unwrap(),
+        }
+    }
+
+    fn dated(ahead: Duration) -> HeaderMap {
+        let date = HttpDate::from(SystemTime::now() + ahead);
+        let date = HeaderValue::try_from(date.to_string()).unwrap();
+        [(header::DATE, date)].into_iter().collect()
+    }
+
+    #[test]
+    fn a_refused_time_corrects_the_clock_by_the_date_of_a_verified_server() {
+        let hour = Duration::from_hours(1);
+        let now = SystemTime::now();
+        let corrected = |scheme, code| {
+            let signing = signing(scheme);
+            let is_corrected = signing.refused(code, &dated(hour));
+            (is_corrected, signing.clock.corrected(now) > now + hour / 2)
+        };
+        assert_eq!(corrected(Scheme::Https, SKEWED), (true, true));
+        assert_eq!(corrected(Scheme::Http, SKEWED), (false, false));
+        assert_eq!(corrected(Scheme::Https, "AccessDenied"), (false, false));
+    }
+
+    #[test]
+    fn a_refusal_has_its_code_and_the_cure() {
+        let reason =
+            |headers: &HeaderMap, code| signing(Scheme::Https).reason(StatusCode::FORBIDDEN, headers, code);
+        let none = HeaderMap::new();
+        assert_eq!(
+            reason(&none, SKEWED),
+            "403 Forbidden, RequestTimeTooSkewed; set this machine's clock right"
+        );
+        assert!(reason(&none, "AccessDenied").ends_with(
+            ", AccessDenied; allow s3:GetObject on it, and \
+            kms:Decrypt on its key if it has one"
+        ));
+        assert_eq!(reason(&none, "NoSuchKey"), "403 Forbidden, NoSuchKey");
+        assert_eq!(reason(&none, ""), "403 Forbidden");
+        let elsewhere = HeaderName::from_static(BUCKET_REGION);
+        let in_region =
+            |region| [(elsewhere.clone(), HeaderValue::from_static(region))].into_iter().collect();
+        let told = reason(&in_region("us-west-2"), "AuthorizationHeaderMalformed");
+        assert_eq!(told, "403 Forbidden: the bucket is in us-west-2, set AWS_REGION");
+        assert_eq!(reason(&in_region("eu-west-1"), "NoSuchKey"), "403 Forbidden, NoSuchKey");
     }
 }

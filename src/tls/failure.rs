@@ -136,7 +136,11 @@ fn of_certificate(error: &CertificateError, server: &HandshakePeer<'_>) -> (Stri
             ),
             None => (
                 format!("{unknown} (those of this system)"),
-                Cure::Sentence("Name a file with the authority in ca_certificate"),
+                // no key of the settings applies to their source
+                Cure::Sentence(
+                    "Name a file with the authority in ca_certificate, or one with all authorities in \
+                     SSL_CERT_FILE",
+                ),
             ),
         },
         CertificateError::ExpiredContext { time, not_after } => (

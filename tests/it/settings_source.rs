@@ -4,14 +4,16 @@ mod bundle;
 mod crashes;
 mod faults;
 mod signatures;
+mod start;
 
-use std::{fs, io::Write as _, path::Path, process::Command};
+use std::{fs, io::Write as _, path::Path, process::Command, time::Duration};
 
 use self::bundle::{PROCESS, Source, bundle, process_with, route, run};
 use super::support::{
     Upstream, eventually, get,
     process::{Process, binary, end_of},
-    tls::Authority,
+    times::{amz_date, http_date},
+    tls::{self, Authority, SecuredUpstream},
 };
 
 /// An upstream that responds with its name.
@@ -298,6 +300,60 @@ fn an_object_in_s3_is_fetched_with_the_keys_of_the_process() {
         write!(stream, "HTTP/1.1 404 Not Found\r\ncontent-length: {}\r\n\r\n{body}", body.len())
     });
     process.says("404 Not Found, NoSuchKey");
+    process.stop();
+}
+
+#[test]
+fn a_source_with_a_private_authority_is_verified_by_ssl_cert_file() {
+    let (upstream, authority) = (named("one"), Authority::new("private"));
+    let content = to(&upstream);
+    let server = SecuredUpstream::serving(tls::server(authority.identity("localhost")), move |_, stream| {
+        write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", content.len())?;
+        stream.write_all(&content)
+    });
+    let address = server.uri("localhost");
+    let checked = end_of(&mut binary(&["check", "--settings", &address]));
+    let told = "or one with all authorities in SSL_CERT_FILE";
+    assert!(checked.code == Some(1) && checked.errors.contains(told), "{checked:?}");
+    let ca = authority.file();
+    let (mut process, sidecar) = Process::listening(run(&address).env("SSL_CERT_FILE", ca.path()));
+    assert_eq!(get(sidecar, "/a").text(), "one");
+    process.stop();
+}
+
+#[test]
+fn a_wrong_clock_is_corrected_by_the_date_of_s3() {
+    let (upstream, authority) = (named("one"), Authority::new("s3"));
+    let content = to(&upstream);
+    let s3 =
+        SecuredUpstream::serving(tls::server(authority.identity("localhost")), move |request, stream| {
+            let late = std::time::SystemTime::now() + Duration::from_hours(1);
+            let date = http_date(late);
+            // a signature of this hour, or of the next
+            if request.header("x-amz-date").unwrap() < &*amz_date(late - Duration::from_mins(10)) {
+                let body = "<Error><Code>RequestTimeTooSkewed</Code></Error>";
+                let head =
+                    format!("HTTP/1.1 403 Forbidden\r\ndate: {date}\r\ncontent-length: {}", body.len());
+                return write!(stream, "{head}\r\n\r\n{body}");
+            }
+            write!(stream, "HTTP/1.1 200 OK\r\ndate: {date}\r\ncontent-length: {}\r\n\r\n", content.len())?;
+            stream.write_all(&content)
+        });
+    let ca = authority.file();
+    let mut command = run("s3://my-bucket/settings.tgz");
+    command
+        .env("SSL_CERT_FILE", ca.path())
+        .env("AWS_ENDPOINT_URL_S3", s3.uri("localhost"))
+        .env("AWS_REGION", "eu-west-1")
+        .env("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+        .env("AWS_SECRET_ACCESS_KEY", "hush");
+    let ended = end_of(
+        binary(&["check", "--settings", "s3://my-bucket/settings.tgz"])
+            .envs(command.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())))),
+    );
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let (mut process, address) = Process::listening(&mut command);
+    assert_eq!(get(address, "/a").text(), "one");
     process.stop();
 }
 

@@ -6,6 +6,7 @@ pub mod exposition;
 pub mod http2;
 pub mod process;
 pub mod signatory;
+pub mod times;
 pub mod tls;
 pub mod upstream;
 pub mod wait;

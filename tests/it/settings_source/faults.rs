@@ -61,6 +61,7 @@ fn faults_of_http(elsewhere: &str, good: &[u8]) -> Vec<Fault> {
 fn faults_of_bundles(good: &[u8]) -> Vec<Fault> {
     let cut = good.len() / 2;
     let mistakes = bundle(&[("default.yaml", PROCESS), ("routes/a.yaml", "uri: /other\napi_gatewy: {}\n")]);
+    let nested = bundle(&[("settings/default.yaml", PROCESS), ("settings/routes/a.yaml", "uri: /other\n")]);
     let routeless = bundle(&[("README", "another archive")]);
     let bomb = gzip(&vec![0; 65 << 20]);
     vec![
@@ -71,6 +72,7 @@ fn faults_of_bundles(good: &[u8]) -> Vec<Fault> {
         ("more than 64MiB without compression", ok(&bomb, bomb.len())),
         ("api_gatewy", ok(&mistakes, mistakes.len())),
         ("there is no route", ok(&routeless, routeless.len())),
+        ("are below `settings/`: make the bundle by `tar -czf", ok(&nested, nested.len())),
     ]
 }
 
@@ -116,6 +118,41 @@ fn no_fault_of_a_source_changes_anything_but_the_log_and_the_metrics() {
     eventually("the next good bundle is used", || get(address, "/a").text() == "two");
     let log = process.stop();
     assert!(log.lines().count() < 30 && !log.contains("hush"), "the log is limited: {log}");
+}
+
+#[test]
+fn a_body_without_a_length_is_named_as_such() {
+    let (one, two) = (named("one"), named("two"));
+    let source = Source::with(to(&one));
+    let (mut process, address) = Process::listening(&mut run(&source.address("", "/b")));
+    let unframed = [&b"HTTP/1.1 200 OK\r\n\r\n"[..], &to(&two)].concat();
+    source.answer(move |_, stream| {
+        stream.write_all(&unframed)?;
+        Err(std::io::ErrorKind::ConnectionReset.into())
+    });
+    process.says("the answer has neither Content-Length nor Transfer-Encoding");
+    assert_eq!(get(address, "/a").text(), "one");
+    process.stop();
+}
+
+#[test]
+fn retry_after_delays_the_next_fetch_but_not_one_of_a_hangup() {
+    let (one, two) = (named("one"), named("two"));
+    let source = Source::with(to(&one));
+    let (mut process, address) = Process::listening(&mut run(&source.address("", "/b")));
+    source.answer(|_, stream| {
+        stream.write_all(b"HTTP/1.1 503 Busy\r\nretry-after: 3600\r\ncontent-length: 0\r\n\r\n")
+    });
+    process.says("503 Service Unavailable");
+    let asked = source.server.received().len();
+    source.put(to(&two));
+    // ten intervals
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!((source.server.received().len(), get(address, "/a").text().as_str()), (asked, "one"));
+    process.signal("HUP");
+    eventually("the new bundle is used", || get(address, "/a").text() == "two");
+    eventually("the interval is as before", || source.server.received().len() > asked + 3);
+    process.stop();
 }
 
 #[test]

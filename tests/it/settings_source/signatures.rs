@@ -115,6 +115,13 @@ fn an_older_bundle_is_refused_after_a_restart_and_a_cache_of_another_key_is_not_
     process.says("serial 6, in use 7");
     assert_eq!(get(address, "/a").text(), "one");
     process.stop();
+    // the same key signs the bundles of all addresses
+    let elsewhere = Source::with(Vec::new());
+    signer.put(&elsewhere, numbered("serial: 6", &two));
+    let (mut process, address) = Process::listening(&mut start(&elsewhere, &signer, cache.path()));
+    process.says(&format!("serial 6, in use 7 of http://{}/b.tgz?(left out)", source.server.address));
+    assert_eq!(get(address, "/a").text(), "one");
+    process.stop();
     source.answer(|_, _| Err(std::io::ErrorKind::ConnectionReset.into()));
     let ended = end_of(&mut start(&source, &other, cache.path()));
     assert_eq!(ended.code, Some(1), "{ended:?}");
