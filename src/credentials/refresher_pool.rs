@@ -33,6 +33,7 @@ use crate::{
     client::Endpoint,
     metrics::Metrics,
     settings::{CredentialProvider, CredentialSettings, SecretsAccess},
+    signing::clock_skew::ClockSkews,
     system::supervision::{Task, supervise},
     tls::{Configurations, TlsError},
 };
@@ -62,6 +63,8 @@ struct Sources {
     /// Keys of the settings by their id.
     fixed: HashMap<String, Weak<Credentials>>,
     tls: Configurations,
+    /// The clocks of the services with secrets.
+    clocks: Arc<Mutex<ClockSkews>>,
 }
 
 /// Owns the thread, which stops on drop.
@@ -133,7 +136,8 @@ impl RefresherPool {
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         let tls = sources.tls.get(true, None, None)?;
         let transport = AwsTransport { tls, proxy: access.credentials.proxy.clone() };
-        Ok(SecretCalls { access: access.clone(), keys, transport })
+        let clocks = Arc::clone(&sources.clocks);
+        Ok(SecretCalls { access: access.clone(), keys, transport, clocks })
     }
 
     /// A fetcher of secrets on this thread.

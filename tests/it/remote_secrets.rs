@@ -2,6 +2,7 @@
 //! each signature with AWS's own signer, and return every fault.
 
 mod changes;
+mod clock;
 mod commands;
 mod scripted;
 

@@ -4,7 +4,11 @@
 //! the services is needed. An error names the secret and quotes AWS's code and message, never another part of
 //! a response.
 
-use std::{collections::BTreeMap, time::SystemTime};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::SystemTime,
+};
 
 use actix_http::{
     Method,
@@ -30,7 +34,10 @@ use crate::{
         request_body::RequestBody,
     },
     settings::{SecretId, SecretService, SecretsAccess},
-    signing::{Scope, Signer},
+    signing::{
+        Scope, Signer,
+        clock_skew::{ClockSkew, ClockSkews},
+    },
     text::log_safe::log_safe,
 };
 
@@ -47,6 +54,8 @@ pub struct SecretCalls {
     pub access: SecretsAccess,
     pub keys: CredentialSource,
     pub transport: AwsTransport,
+    /// Shared by all calls of the process.
+    pub clocks: Arc<Mutex<ClockSkews>>,
 }
 
 /// The parts of a call that differ between the services.
@@ -84,14 +93,14 @@ impl SecretCalls {
 
     async fn call(&self, id: &SecretId) -> Result<SecretString, String> {
         let operation = Operation::of(id.service);
-        let now = SystemTime::now();
-        let keys = self.keys.current(now).await.map_err(|error| error.to_string())?;
+        let keys = self.keys.current(SystemTime::now()).await.map_err(|error| error.to_string())?;
         let url = self.access.url(id.service, &id.region);
-        let request = signed(id, &operation, &url, &keys, now)?;
-        let response = self.transport.send(request, RESPONSE_TIMEOUT).await.map_err(|error| {
-            let cause = connection_failure(&*error).unwrap_or_else(|| error.to_string());
-            log_safe(&cause, MAX_REASON)
-        })?;
+        let clock = self.clock(&url);
+        let mut response = self.send(id, &operation, &url, &keys, &clock).await?;
+        if is_refused_signature(&response.0) && clock.refused(&date(&response.0), response.1) {
+            response = self.send(id, &operation, &url, &keys, &clock).await?;
+        }
+        let (response, _) = response;
         if response.status().is_success() {
             self.keys.accepted(&keys);
             return value(id.service, response.body());
@@ -102,6 +111,47 @@ impl SecretCalls {
         }
         Err(refused(&code, &message, &operation))
     }
+
+    /// Sends one request, and returns the response with the time that was signed.
+    async fn send(
+        &self,
+        id: &SecretId,
+        operation: &Operation,
+        url: &str,
+        keys: &Credentials,
+        clock: &ClockSkew,
+    ) -> Result<(Response<Bytes>, SystemTime), String> {
+        let dated = clock.corrected(SystemTime::now());
+        let request = signed(id, operation, url, keys, dated)?;
+        let response = self.transport.send(request, RESPONSE_TIMEOUT).await.map_err(|error| {
+            let cause = connection_failure(&*error).unwrap_or_else(|| error.to_string());
+            log_safe(&cause, MAX_REASON)
+        })?;
+        Ok((response, dated))
+    }
+
+    fn clock(&self, url: &str) -> Arc<ClockSkew> {
+        let mut clocks = self.clocks.lock().unwrap_or_else(PoisonError::into_inner);
+        clocks.get(&url, url.starts_with("https://"))
+    }
+}
+
+/// True if AWS may have refused a signature because of its time: the code is that of all wrong signatures.
+fn is_refused_signature(response: &Response<Bytes>) -> bool {
+    const CODES: [&str; 3] = ["InvalidSignatureException", "SignatureDoesNotMatch", "RequestTimeTooSkewed"];
+    !response.status().is_success() && CODES.contains(&&*refusal(response).0)
+}
+
+/// True for the message of a signature whose time is too far off, in lower-case letters.
+fn is_about_the_time(message: &str) -> bool {
+    message.contains("signature expired") || message.contains("not yet current")
+}
+
+/// The headers of a response with which a clock is corrected.
+fn date(response: &Response<Bytes>) -> HeaderMap {
+    let value = |name: HeaderName| Some((name.clone(), response.headers().get(name.as_str())?));
+    let values = [header::DATE, header::AGE].into_iter().filter_map(value);
+    values.filter_map(|(name, value)| Some((name, HeaderValue::from_bytes(value.as_bytes()).ok()?))).collect()
 }
 
 /// The request of a call, signed.
@@ -210,7 +260,7 @@ fn refused(code: &str, message: &str, operation: &Operation) -> String {
     let text = log_safe(format!("{code}: {message}").trim_end_matches(": "), MAX_REASON);
     let lower = message.to_ascii_lowercase();
     let permission = operation.permission;
-    let cure = if lower.contains("signature expired") || lower.contains("not yet current") {
+    let cure = if is_about_the_time(&lower) {
         "set this machine's clock right".to_owned()
     } else {
         match code {
