@@ -132,7 +132,8 @@ pub async fn explain(settings: &Settings, args: &ExplainArgs) -> Result<Explanat
     match proxy::choose(&request, &routes, &settings.limits, &Via::numbered(ANY_PROCESS)) {
         Ok(matched) => {
             explanation.route = Some(matched.route.id.clone());
-            explanation.secrets = matched.route.missing_secrets().map(ToString::to_string).collect();
+            explanation.secrets =
+                matched.route.missing_secrets().map(|named| named.reference.to_string()).collect();
             let date = args.at.unwrap_or_else(SystemTime::now);
             match outgoing(settings, &matched, request, incoming, &body, date).await {
                 Ok(outgoing) => explanation.outbound = Some(outgoing.redacted(&settings.hidden)),

@@ -71,6 +71,8 @@ pub struct Secrets {
 #[derive(Debug, Default)]
 struct State {
     followed: FollowedSecrets,
+    /// The number of uses of a value that is not valid for its key.
+    refused: u64,
     /// `None` if no secret is followed.
     calls: Option<Arc<SecretCalls>>,
 }
@@ -112,7 +114,8 @@ impl SecretFetcher {
         state.calls = calls.map(Arc::new);
         let interval = settings.secrets.interval;
         state.followed.follow(settings.secret_uses(), interval, &secrets.store, Instant::now());
-        secrets.count(&state.followed);
+        state.refused = settings.refused_secrets();
+        secrets.count(&state);
         secrets.store.retain(|reference| state.followed.is_followed(reference));
         drop(state);
         secrets.wake.notify_one();
@@ -224,7 +227,7 @@ impl Secrets {
         }
         let mut state = self.lock();
         let recorded = state.followed.record(id, fetched, &self.store, Instant::now(), fastrand::f64());
-        self.count(&state.followed);
+        self.count(&state);
         drop(state);
         for LogLine { level, text } in recorded.lines {
             log::log!(level, "{text}");
@@ -235,10 +238,10 @@ impl Secrets {
         }
     }
 
-    fn count(&self, followed: &FollowedSecrets) {
-        let (missing, stale) = followed.missing_and_stale(&self.store);
+    fn count(&self, state: &State) {
+        let (missing, stale) = state.followed.missing_and_stale(&self.store);
         self.metrics.secrets.missing.set(missing);
-        self.metrics.secrets.stale.set(stale);
+        self.metrics.secrets.stale.set(stale + state.refused);
     }
 }
 

@@ -14,7 +14,7 @@ counted! {
         missing: Gauge = "apigw_invoker_secrets_missing",
             "Secrets without a value, for which routes wait.";
         stale: Gauge = "apigw_invoker_secrets_stale",
-            "Secrets whose last refresh failed, so that the last value stays in use.";
+            "Secrets whose last refresh failed or whose value is not valid; the last value stays in use.";
     }
 }
 

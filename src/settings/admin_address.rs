@@ -37,7 +37,7 @@ pub fn admin_address(directory: Option<&Path>, environment: &Environment) -> (So
         None => Node::empty(),
     };
     let secrets = SecretValues::default();
-    let sources = ReferenceSources { environment, secrets: &secrets };
+    let sources = ReferenceSources { environment, secrets: &secrets, refused: &[] };
     reference::resolve(&mut tree, &mut Vec::new(), sources, &mut mistakes);
     let written: WrittenSettings = reader::read(&mut tree, &mut mistakes);
     let mut checker = Checker::new(&tree, environment, &mut mistakes);

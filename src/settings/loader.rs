@@ -29,7 +29,7 @@ use super::{
         foreign,
         mistake::{Mistake, Mistakes, Place},
         reference::ReferenceSources,
-        remote_secret::{SecretReference, SecretStore, SecretValues},
+        remote_secret::{RefusedSecret, SecretReference, SecretStore, SecretValues},
         tree::{Environment, Node},
     },
 };
@@ -110,7 +110,7 @@ impl Settings {
         let routes: BTreeMap<&str, &Document> = stems.collect();
         check_for_routes(routes.is_empty(), NoRoutes::Refused, &mut mistakes);
         let secrets = SecretValues::default();
-        let sources = ReferenceSources { environment, secrets: &secrets };
+        let sources = ReferenceSources { environment, secrets: &secrets, refused: &[] };
         let mut reading = Reading::new(process, sources, true, None, &mut mistakes);
         for (stem, document) in &routes {
             reading.route(stem, Some(document), &mut mistakes);
@@ -200,18 +200,29 @@ impl SettingsLoader {
     /// # Errors
     /// Every mistake there is, sorted by file and line.
     pub fn load(&mut self) -> Result<Settings, Mistakes> {
-        self.load_at(SystemTime::now(), NoRoutes::Refused)
+        self.load_at(SystemTime::now(), NoRoutes::Refused, &[])
     }
 
-    /// Reads them while the process runs: the last route may have been removed.
+    /// Reads them while the process runs: the last route may have been removed. A fetched secret that is not
+    /// valid for its key is no mistake: it is as one that has not been fetched.
     ///
     /// # Errors
     /// Every mistake there is, sorted by file and line.
     pub fn load_again(&mut self) -> Result<Settings, Mistakes> {
-        self.load_at(SystemTime::now(), NoRoutes::Taken)
+        let loaded = self.load_at(SystemTime::now(), NoRoutes::Taken, &[]);
+        let refused = loaded.as_ref().map_or_else(Mistakes::about_fetched, |_| Vec::new());
+        if refused.is_empty() {
+            return loaded;
+        }
+        self.load_at(SystemTime::now(), NoRoutes::Taken, &refused)
     }
 
-    fn load_at(&mut self, now: SystemTime, no_routes: NoRoutes) -> Result<Settings, Mistakes> {
+    fn load_at(
+        &mut self,
+        now: SystemTime,
+        no_routes: NoRoutes,
+        refused: &[RefusedSecret],
+    ) -> Result<Settings, Mistakes> {
         let link = self.link.clone();
         let _locked = link.as_ref().map(|link| link.lock());
         let mut mistakes = Mistakes::default();
@@ -229,7 +240,7 @@ impl SettingsLoader {
         }
         check_for_routes(files.is_empty(), no_routes, &mut mistakes);
         let changes = self.changes.as_deref();
-        let sources = ReferenceSources { environment: &self.environment, secrets: &secrets };
+        let sources = ReferenceSources { environment: &self.environment, secrets: &secrets, refused };
         let mut reading =
             Reading::new(process.as_ref(), sources, self.collects_hidden, changes, &mut mistakes);
         self.process_secrets.clone_from(reading.process_secrets());

@@ -187,6 +187,13 @@ impl Settings {
         routes.any(|route| route.is_waiting()) || self.process_secrets.iter().any(|named| !named.is_known)
     }
 
+    /// The number of keys whose fetched value is not used, because it is not valid for them.
+    pub fn refused_secrets(&self) -> u64 {
+        let enabled = self.routes.iter().filter(|route| route.enabled);
+        let named = enabled.flat_map(|route| &route.secrets).chain(&self.process_secrets);
+        named.map(|named| u64::from(named.refused.is_some())).sum()
+    }
+
     /// Turns off the export of traces while a secret for it is missing.
     pub(super) fn without_waiting_collector(&mut self) {
         if self.process_secrets.iter().any(|named| !named.is_known) {

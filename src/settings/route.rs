@@ -37,12 +37,7 @@ use self::{
 };
 use super::{
     process::limits::Limits,
-    source::{
-        check::Checker,
-        declaration::Kind,
-        mistake::Place,
-        remote_secret::{NamedSecret, SecretReference},
-    },
+    source::{check::Checker, declaration::Kind, mistake::Place, remote_secret::NamedSecret},
 };
 use crate::routing::{HostPattern, MethodSet, PrefixRewrite, RouteRule, UNROUTED, UriPattern};
 
@@ -124,9 +119,10 @@ section! {
 }
 
 impl RouteSettings {
-    /// The secrets without which the route cannot serve: they have not been fetched.
-    pub fn missing_secrets(&self) -> impl Iterator<Item = &SecretReference> {
-        self.secrets.iter().filter(|secret| !secret.is_known).map(|secret| &secret.reference)
+    /// The secrets without which the route cannot serve: they have not been fetched, or their value cannot be
+    /// used.
+    pub fn missing_secrets(&self) -> impl Iterator<Item = &NamedSecret> {
+        self.secrets.iter().filter(|secret| !secret.is_known)
     }
 
     /// True if a secret has not been fetched, and a placeholder is in its place.

@@ -5,21 +5,21 @@ use std::{fmt, sync::Arc};
 use crate::{
     credentials::Secrets,
     message::error::{ErrorKind, ProxyError},
-    settings::{RouteSettings, SecretReference},
+    settings::{NamedSecret, RouteSettings, SecretReference},
 };
 
 /// The missing secrets of a route, without which it answers 503.
 #[derive(Debug, Clone)]
 pub struct WaitingSecrets {
-    references: Vec<SecretReference>,
+    missing: Vec<NamedSecret>,
     secrets: Arc<Secrets>,
 }
 
 impl WaitingSecrets {
     /// `None` if no secret is missing.
     pub fn of(settings: &RouteSettings, secrets: &Arc<Secrets>) -> Option<Self> {
-        let references: Vec<_> = settings.missing_secrets().cloned().collect();
-        (!references.is_empty()).then(|| Self { references, secrets: Arc::clone(secrets) })
+        let missing: Vec<_> = settings.missing_secrets().cloned().collect();
+        (!missing.is_empty()).then(|| Self { missing, secrets: Arc::clone(secrets) })
     }
 
     /// The error that the route answers.
@@ -50,8 +50,11 @@ impl NamedSecrets {
 
 impl fmt::Display for WaitingSecrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let reasons: Vec<String> =
-            self.references.iter().map(|reference| self.secrets.reason(reference)).collect();
+        let reason = |NamedSecret { reference, refused, .. }: &NamedSecret| match refused {
+            Some(refused) => format!("{reference}: {refused}"),
+            None => self.secrets.reason(reference),
+        };
+        let reasons: Vec<String> = self.missing.iter().map(reason).collect();
         write!(f, "waiting for {}", reasons.join("; "))
     }
 }

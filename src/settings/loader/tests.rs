@@ -35,7 +35,7 @@ impl Directory {
     /// Loads the settings when every file that is there has settled.
     fn load(&mut self) -> Result<Vec<Arc<RouteSettings>>, String> {
         let later = SystemTime::now() + Duration::from_secs(10);
-        let loaded = self.loader.load_at(later, NoRoutes::Taken);
+        let loaded = self.loader.load_at(later, NoRoutes::Taken, &[]);
         loaded.map(|settings| settings.routes).map_err(|mistakes| mistakes.to_string())
     }
 }
@@ -134,7 +134,7 @@ fn a_mistake_in_a_route_is_reported_each_time_and_warnings_of_known_routes_stay(
     );
     let later = SystemTime::now() + Duration::from_secs(10);
     for _ in 0..2 {
-        let settings = directory.loader.load_at(later, NoRoutes::Taken).unwrap();
+        let settings = directory.loader.load_at(later, NoRoutes::Taken, &[]).unwrap();
         assert_eq!(settings.warnings.len(), 1, "{:?}", settings.warnings);
     }
     directory.write_route("a", "methods: [get]\n");

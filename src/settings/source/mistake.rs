@@ -9,6 +9,8 @@ use std::{
     sync::Arc,
 };
 
+use super::remote_secret::RefusedSecret;
+
 /// Where a value of the settings was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
@@ -100,6 +102,8 @@ pub struct Mistakes {
     known: HashSet<(Arc<str>, String)>,
     /// The keys whose value is not known yet: nothing can be wrong with a placeholder.
     excused: BTreeSet<(Arc<str>, String)>,
+    /// The keys whose value is a fetched secret.
+    fetched: BTreeSet<(Arc<str>, String)>,
     /// Warnings about values that are valid and unwise.
     warnings: Vec<Mistake>,
 }
@@ -120,6 +124,26 @@ impl Mistakes {
     /// Drops all later mistakes about a key.
     pub fn excuse(&mut self, place: &Place, key: &str) {
         self.excused.insert((Arc::clone(&place.source), key.to_owned()));
+    }
+
+    /// Notes that the value of a key is a fetched secret, which changes by itself.
+    pub fn mark_fetched(&mut self, place: &Place, key: &str) {
+        self.fetched.insert((Arc::clone(&place.source), key.to_owned()));
+    }
+
+    /// The mistakes about fetched secrets.
+    pub fn about_fetched(&self) -> Vec<RefusedSecret> {
+        let is_fetched = |mistake: &&Mistake| {
+            let Mistake { place, key, .. } = mistake;
+            self.fetched.contains(&(Arc::clone(&place.source), key.clone()))
+        };
+        let about = self.found.iter().filter(is_fetched).map(|mistake| {
+            let Mistake { place, key, problem, expected, .. } = mistake;
+            let expected = expected.as_ref().map(|expected| format!("; expected {expected}"));
+            let problem = format!("{problem}{}", expected.unwrap_or_default());
+            RefusedSecret { source: Arc::clone(&place.source), key: key.clone(), problem }
+        });
+        about.collect()
     }
 
     /// Replaces all mistakes of a file by one.

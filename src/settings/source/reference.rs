@@ -12,7 +12,7 @@ use secrecy::ExposeSecret as _;
 
 use super::{
     mistake::{Mistake, Mistakes, Place},
-    remote_secret::{NamedSecret, REMOTE_FORMS, SecretValues},
+    remote_secret::{NamedSecret, REMOTE_FORMS, RefusedSecret, SecretValues},
     tree::{Content, DEFAULTS, Environment, Node, Notation, ROUTES, key_in_file},
 };
 use crate::{settings::schema::placeholder, system::regular_file};
@@ -30,6 +30,8 @@ pub struct ReferenceSources<'s> {
     pub environment: &'s Environment,
     /// The fetched secrets.
     pub secrets: &'s SecretValues,
+    /// The keys whose fetched values are not used.
+    pub refused: &'s [RefusedSecret],
 }
 
 /// Replaces each reference below `node` by its value; `path` is the node's key path.
@@ -61,7 +63,7 @@ pub fn resolve(
             }
             None => unescape(text),
             Some(Ok(ReferenceTarget::Remote(named))) => {
-                take_remote(node, path, named, sources.secrets, mistakes);
+                take_remote(node, path, named, sources, mistakes);
             }
             Some(target) => {
                 if let Ok(ReferenceTarget::File(path)) = target {
@@ -87,7 +89,7 @@ fn take_remote(
     node: &mut Node,
     path: &[String],
     named: NamedSecret,
-    secrets: &SecretValues,
+    sources: ReferenceSources<'_>,
     mistakes: &mut Mistakes,
 ) {
     node.notation = Notation::Reference;
@@ -98,13 +100,23 @@ fn take_remote(
         node.content = Content::Null;
         return;
     }
-    let value = secrets.get(&named.reference).map(|value| value.expose_secret().to_owned());
+    let key = key_in_file(path);
+    let refused = sources.refused.iter().find(|other| other.key == key && other.source == node.place.source);
+    let value = sources.secrets.get(&named.reference).filter(|_| refused.is_none());
     let is_known = value.is_some();
-    if !is_known {
-        mistakes.excuse(&node.place, &key_in_file(path));
+    if let Some(RefusedSecret { problem, .. }) = refused {
+        let warning = format!("the fetched value is not used: {problem}");
+        mistakes.warn(Mistake::new(node.place.clone(), key.clone(), warning));
     }
-    node.content = value.map_or_else(|| placeholder(path), Content::Text);
-    node.secret = Some(Box::new(NamedSecret { is_known, ..named }));
+    if is_known {
+        mistakes.mark_fetched(&node.place, &key);
+    } else {
+        mistakes.excuse(&node.place, &key);
+    }
+    let value = value.map(|value| Content::Text(value.expose_secret().to_owned()));
+    node.content = value.unwrap_or_else(|| placeholder(path));
+    let refused = refused.map(|refused| format!("its value is not used: {key}: {}", refused.problem));
+    node.secret = Some(Box::new(NamedSecret { is_known, refused, ..named }));
 }
 
 /// True for keys below a backend, `headers`, `defaults` and `tracing.otlp`. The others decide which requests
@@ -282,7 +294,7 @@ mod tests {
         let mut node = Node { content: Content::Text(text.to_owned()), ..Node::empty() };
         let mut mistakes = Mistakes::default();
         let secrets = SecretValues::default();
-        let sources = ReferenceSources { environment: &environment, secrets: &secrets };
+        let sources = ReferenceSources { environment: &environment, secrets: &secrets, refused: &[] };
         resolve(&mut node, &mut vec!["listen".into(), "http".into()], sources, &mut mistakes);
         match (node.content, mistakes.iter().next()) {
             (Content::Text(text), None) => Ok(text),
@@ -337,7 +349,7 @@ mod tests {
             let mut node = Node { content: Content::Text(text.to_owned()), ..Node::empty() };
             let mut mistakes = Mistakes::default();
             let (environment, secrets) = (Environment::default(), SecretValues::default());
-            let sources = ReferenceSources { environment: &environment, secrets: &secrets };
+            let sources = ReferenceSources { environment: &environment, secrets: &secrets, refused: &[] };
             resolve(&mut node, &mut vec!["id".into()], sources, &mut mistakes);
             let warnings = mistakes.warnings();
             assert_eq!((warnings.len(), mistakes.is_empty()), (usize::from(is_warned), true), "{text}");

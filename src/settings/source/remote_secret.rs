@@ -54,8 +54,20 @@ pub struct NamedSecret {
     pub reference: SecretReference,
     /// The store has its value.
     pub is_known: bool,
+    /// The reason why its fetched value cannot be used for its key.
+    pub refused: Option<String>,
     /// The reference has APISIX's id of a secret manager, which has no effect.
     pub has_manager_id: bool,
+}
+
+/// A key whose fetched value is not valid for it, and the reason. Its route waits for another value; the
+/// other routes do not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedSecret {
+    /// The file of the key.
+    pub source: Arc<str>,
+    pub key: String,
+    pub problem: String,
 }
 
 /// The reason why a text is no reference to a secret in AWS, and what was expected.
@@ -163,7 +175,7 @@ impl NamedSecret {
             return Err(("a reference with an invalid region", expected));
         }
         let reference = SecretReference { id: SecretId { service, region, name }, key };
-        Ok(Self { reference, is_known: false, has_manager_id: false })
+        Ok(Self { reference, is_known: false, refused: None, has_manager_id: false })
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
+    time::{Duration, Instant},
 };
 
 use super::{Answer, Aws, PROCESS, Sidecar, Upstream, eventually, get, route, waiting};
@@ -74,13 +75,35 @@ fn the_last_value_stays_in_use_while_a_refresh_fails() {
 }
 
 #[test]
-fn a_value_that_is_not_valid_for_its_key_is_a_mistake_and_the_old_one_stays() {
+fn a_value_that_is_not_valid_for_its_key_is_not_used_and_the_old_one_stays() {
     let (aws, upstream) = (Aws::start(), Upstream::ok());
     aws.set("key", Answer::parameter("hush-1"));
-    let mut sidecar = Sidecar::start(&aws, PROCESS, &[("a", route("/a", &upstream, "$ssm://key"))]);
+    aws.set("other", Answer::parameter("hush-other-1"));
+    let routes = [("a", route("/a", &upstream, "$ssm://key")), ("b", route("/b", &upstream, "$ssm://other"))];
+    let mut sidecar = Sidecar::start(&aws, PROCESS, &routes);
     eventually("the first value", || sidecar.get("/a").status == 200);
     aws.set("key", Answer::parameter("hush 2\n"));
-    sidecar.process.says("api_gateway.authorization.apikey: ");
+    sidecar
+        .process
+        .says("route a keeps its former version, waiting for the parameter key of Parameter Store");
+    sidecar.process.says("api_gateway.authorization.apikey: the fetched value is not used: ");
+    assert_eq!(sidecar.get("/a").status, 200);
+    assert_eq!(upstream.received().last().unwrap().header("x-api-key"), Some("hush-1"));
+    let ready = sidecar.ready().1;
+    let kept = ready["settings"]["kept"][0].as_str().unwrap();
+    assert!(kept.contains(": its value is not used: api_gateway.authorization.apikey: "), "{ready}");
+    assert!(!ready.to_string().contains("hush"), "{ready}");
+    eventually("it is counted", || {
+        get(sidecar.admin(), "/metrics").text().contains("apigw_invoker_secrets_stale 1\n")
+    });
+    // other secrets and other changes take effect meanwhile
+    aws.set("other", Answer::parameter("hush-other-2"));
+    eventually("the other value", || {
+        sidecar.get("/b").status == 200
+            && upstream.received().last().unwrap().header("x-api-key") == Some("hush-other-2")
+    });
+    sidecar.write_route("c", &route("/c", &upstream, "literal"));
+    eventually("a new route", || sidecar.get("/c").status == 200);
     assert_eq!(sidecar.get("/a").status, 200);
     assert_eq!(upstream.received().last().unwrap().header("x-api-key"), Some("hush-1"));
     aws.set("key", Answer::parameter("hush-3"));
@@ -90,6 +113,56 @@ fn a_value_that_is_not_valid_for_its_key_is_a_mistake_and_the_old_one_stays() {
     });
     let log = sidecar.stop();
     assert!(!log.contains("hush"), "{log}");
+}
+
+#[test]
+fn a_first_value_that_is_not_valid_keeps_only_its_own_route_from_serving() {
+    let (aws, upstream) = (Aws::start(), Upstream::ok());
+    // as written by an editor, with a line end
+    aws.set("db", Answer::secret(r#"{"good":"hush-good","bad":"hush-bad\n"}"#));
+    let routes = ["good", "bad"]
+        .map(|key| (key, route(&format!("/{key}"), &upstream, &format!("{{vault://aws/db/{key}}}"))));
+    let mut sidecar = Sidecar::start(&aws, PROCESS, &routes);
+    eventually("the other route serves", || sidecar.get("/good").status == 200);
+    assert_eq!(sidecar.get("/bad").code(), "secret_unavailable");
+    let (status, ready) = sidecar.ready();
+    let expected = "waiting for bad of the secret db of Secrets Manager in us-east-1: its value is not used: \
+                    api_gateway.authorization.apikey: ";
+    assert!(status == 503 && waiting(&ready, "bad").unwrap().starts_with(expected), "{ready}");
+    assert!(ready["settings"]["rejected"].is_null(), "{ready}");
+    aws.set("db", Answer::secret(r#"{"good":"hush-good","bad":"hush-corrected"}"#));
+    eventually("the corrected value", || sidecar.get("/bad").status == 200);
+    assert_eq!(upstream.received().last().unwrap().header("x-api-key"), Some("hush-corrected"));
+    let log = sidecar.stop();
+    assert!(!log.contains("hush"), "{log}");
+}
+
+#[test]
+fn a_key_that_aws_refuses_is_fetched_again_long_before_its_interval() {
+    let aws = Aws::start();
+    let upstream = Upstream::answering(
+        "HTTP/1.1 403 Forbidden\r\nx-amzn-errortype: InvalidSignatureException\r\ncontent-length: 2\r\n\r\n\
+         {}",
+    );
+    aws.set("key", Answer::parameter("hush-1"));
+    let signed = format!(
+        "uri: /a\napi_gateway:\n  function_uri: {}\n  authorization: {{ iam: {{ aws_region: us-east-1, \
+         accesskey: AKIDEXAMPLE, secretkey: $ssm://key }} }}\n",
+        upstream.uri("/")
+    );
+    let process = PROCESS.replace("interval: 1s", "interval: 1h");
+    let mut sidecar = Sidecar::start(&aws, &process, &[("a", signed)]);
+    eventually("the first value", || sidecar.get("/a").status == 403);
+    aws.set("key", Answer::parameter("hush-2"));
+    let begun = Instant::now();
+    while aws.calls().len() < 2 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+        assert_eq!(sidecar.get("/a").status, 403);
+        thread::sleep(Duration::from_millis(200));
+    }
+    assert!(begun.elapsed() > Duration::from_secs(25), "{:?}", begun.elapsed());
+    sidecar.process.says("changed a");
+    sidecar.stop();
 }
 
 #[test]
