@@ -238,10 +238,10 @@ impl Secrets {
         }
     }
 
-    fn count(&self, state: &State) {
-        let (missing, stale) = state.followed.missing_and_stale(&self.store);
+    fn count(&self, current: &State) {
+        let (missing, stale) = current.followed.missing_and_stale(&self.store);
         self.metrics.secrets.missing.set(missing);
-        self.metrics.secrets.stale.set(stale + state.refused);
+        self.metrics.secrets.stale.set(stale + current.refused);
     }
 }
 
