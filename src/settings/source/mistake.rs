@@ -4,7 +4,7 @@
 //! prints them and exits with 78 (`EX_CONFIG` of sysexits).
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeMap, HashSet},
     fmt,
     sync::Arc,
 };
@@ -94,16 +94,22 @@ impl fmt::Display for Mistake {
     }
 }
 
+/// The value of a key that names a secret in AWS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum RemoteValue {
+    /// It is not known yet: nothing can be wrong with a placeholder.
+    Placeholder,
+    Fetched,
+}
+
 /// Every mistake found in one reading of the settings, in the order of files and lines.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Mistakes {
     found: Vec<Mistake>,
     /// The files and keys of those, since there may be thousands.
     known: HashSet<(Arc<str>, String)>,
-    /// The keys whose value is not known yet: nothing can be wrong with a placeholder.
-    excused: BTreeSet<(Arc<str>, String)>,
-    /// The keys whose value is a fetched secret.
-    fetched: BTreeSet<(Arc<str>, String)>,
+    /// The keys whose value is a secret in AWS.
+    remote: BTreeMap<(Arc<str>, String), RemoteValue>,
     /// Warnings about values that are valid and unwise.
     warnings: Vec<Mistake>,
 }
@@ -112,7 +118,7 @@ impl Mistakes {
     /// Adds one, unless something is already wrong with the same key: what follows from that is no news.
     pub fn push(&mut self, mistake: Mistake) {
         let place = (mistake.place.source.clone(), mistake.key.clone());
-        if self.excused.contains(&place) {
+        if self.remote.get(&place) == Some(&RemoteValue::Placeholder) {
             self.known.insert(place);
             return;
         }
@@ -123,19 +129,20 @@ impl Mistakes {
 
     /// Drops all later mistakes about a key.
     pub fn excuse(&mut self, place: &Place, key: &str) {
-        self.excused.insert((Arc::clone(&place.source), key.to_owned()));
+        self.remote.insert((Arc::clone(&place.source), key.to_owned()), RemoteValue::Placeholder);
     }
 
     /// Notes that the value of a key is a fetched secret, which changes by itself.
     pub fn mark_fetched(&mut self, place: &Place, key: &str) {
-        self.fetched.insert((Arc::clone(&place.source), key.to_owned()));
+        self.remote.insert((Arc::clone(&place.source), key.to_owned()), RemoteValue::Fetched);
     }
 
     /// The mistakes about fetched secrets.
     pub fn about_fetched(&self) -> Vec<RefusedSecret> {
         let is_fetched = |mistake: &&Mistake| {
             let Mistake { place, key, .. } = mistake;
-            self.fetched.contains(&(Arc::clone(&place.source), key.clone()))
+            let place = (Arc::clone(&place.source), key.clone());
+            self.remote.get(&place) == Some(&RemoteValue::Fetched)
         };
         let about = self.found.iter().filter(is_fetched).map(|mistake| {
             let Mistake { place, key, problem, expected, .. } = mistake;
