@@ -97,7 +97,7 @@ impl fmt::Display for Mistake {
 /// The value of a key that names a secret in AWS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum RemoteValue {
-    /// It is not known yet: nothing can be wrong with a placeholder.
+    /// The value is not known yet: nothing can be wrong with a placeholder.
     Placeholder,
     Fetched,
 }
