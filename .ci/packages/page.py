@@ -1,4 +1,4 @@
-"""The commands of packages/README.md."""
+"""The commands and files of packages/README.md."""
 
 import re
 from pathlib import Path
@@ -6,8 +6,13 @@ from pathlib import Path
 PAGE = Path(__file__).resolve().parents[2] / "packages/README.md"
 
 
-def commands(heading: str, language: str = "sh") -> str:
-    """The only code block of a section in a language."""
+def blocks(heading: str, language: str) -> list[str]:
+    """The code blocks of a section in a language."""
     section = PAGE.read_text().split(f"\n## {heading}\n")[1].split("\n## ")[0]
-    [block] = re.findall(rf"^```{language}\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+    return re.findall(rf"^```{language}\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+
+
+def commands(heading: str) -> str:
+    """The commands of a section, which has one block of them."""
+    [block] = blocks(heading, "sh")
     return block

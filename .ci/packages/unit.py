@@ -1,20 +1,23 @@
 """Runs packages/systemd under a systemd of its own: Debian 13 in namespaces, with the files installed as on the page.
 
-The page's own commands install it. Start, a signed call with keys of LoadCredential, reload, settings with mistakes, the
-end.
+The page's own commands install it. Start, a signed call with keys of LoadCredential, reload, settings from a
+source, settings with mistakes, the end.
 """
 
+import io
 import json
 import shutil
 import socket
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
-from page import commands
+from page import blocks, commands
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 from loopback import get  # noqa: E402
@@ -26,6 +29,7 @@ WORK, INVOKER = Path(sys.argv[1]), Path(sys.argv[2])
 DEBIAN = WORK / "systemd.tar"
 MACHINE = WORK / "machine"
 UNIT = "apigw-invoker.service"
+DROPINS = f"/etc/systemd/system/{UNIT}.d"
 API_KEY = "an-api-key-of-at-least-20-characters"
 KEYS = "[default]\naws_access_key_id = AKIDEXAMPLE\naws_secret_access_key = wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY\n"
 TO_STAND_IN = "APIGW_INVOKER__ROUTES__ORDERS__API_GATEWAY__FUNCTION_URI=http://127.0.0.1:9081/both"
@@ -71,7 +75,7 @@ def install() -> None:
     (MACHINE / "root/.aws").mkdir()
     for name, text in {".aws/credentials": KEYS, "orders-api-key": API_KEY + "\n"}.items():
         (MACHINE / "root" / name).write_text(text)
-    dropin = MACHINE / f"etc/systemd/system/{UNIT}.d/stand-in.conf"
+    dropin = MACHINE / f".{DROPINS}/stand-in.conf"
     dropin.parent.mkdir()
     dropin.write_text(f"[Service]\nEnvironment={TO_STAND_IN}\n")
 
@@ -128,6 +132,7 @@ def trial(machine: Machine) -> None:
     assert not warnings, warnings
     print(f"started in {took:.2f} s as a dynamic user; a call was signed with the keys of LoadCredential", flush=True)
     reload(machine)
+    from_source(machine)
     ends(machine)
 
 
@@ -148,17 +153,59 @@ def reload(machine: Machine) -> None:
 
 def synchronous(machine: Machine, route: str) -> None:
     """With `notify-reload` of systemd 253 a reload ends when the settings are in use: no wait here."""
-    text = commands("systemd", "ini")
-    code, said = machine.run("sh", "-c", f'printf %s "$1" > /etc/systemd/system/{UNIT}.d/reload.conf', "write", text)
-    assert code == 0, said
+    add_dropin(machine, "reload.conf", blocks("systemd", "ini")[0])
     write(machine, "added.yaml", route)
-    assert machine.run("systemctl", "daemon-reload")[0] == 0 and machine.run("systemctl", "restart", UNIT)[0] == 0
+    restart(machine)
     for number in range(5):
         write(machine, "added.yaml", route.replace("/added", f"/added{number}"))
         code, said = machine.run("systemctl", "reload", UNIT)
         assert code == 0, said
         assert get(f"/added{number}")[0] == 200, "the reload ended before the settings were in use"
     print("with `Type=notify-reload`, `systemctl reload` ended when the settings were in use", flush=True)
+
+
+def from_source(machine: Machine) -> None:
+    """The settings come from a bundle of a web server; a restart without the server uses the cache."""
+    bundle = io.BytesIO()
+    with tarfile.open(fileobj=bundle, mode="w:gz") as archive:
+        archive.add(PACKAGES / "settings", ".")
+
+    class Source(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(bundle.getvalue())))
+            self.end_headers()
+            self.wfile.write(bundle.getvalue())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    address, conf = "https://config.example/", blocks("systemd", "ini")[1]
+    with HTTPServer(("127.0.0.1", 9083), Source) as server, ThreadPoolExecutor() as pool:
+        assert address in conf, conf
+        add_dropin(machine, "source.conf", conf.replace(address, "http://127.0.0.1:9083/"))
+        pool.submit(server.serve_forever)
+        try:
+            restart(machine)
+            assert get("/orders/echo/1")[0] == 200 and get("/added0")[0] == 404, "the settings are not the bundle's"
+        finally:
+            server.shutdown()
+    restart(machine)
+    assert get("/orders/echo/1")[0] == 200, "the cache is not used"
+    assert machine.run("test", "-e", "/var/cache/apigw-invoker/current/routes/orders.yaml")[0] == 0
+    assert machine.run("rm", f"{DROPINS}/source.conf")[0] == 0
+    restart(machine)
+    print("settings came from a bundle; a restart without the web server used the cache", flush=True)
+
+
+def add_dropin(machine: Machine, name: str, text: str) -> None:
+    code, said = machine.run("sh", "-c", f'printf %s "$1" > {DROPINS}/{name}', "write", text)
+    assert code == 0, said
+
+
+def restart(machine: Machine) -> None:
+    assert machine.run("systemctl", "daemon-reload")[0] == 0
+    assert machine.run("systemctl", "restart", UNIT)[0] == 0, machine.journal()
 
 
 def write(machine: Machine, name: str, text: str) -> None:
@@ -206,12 +253,12 @@ def port_in_use(machine: Machine) -> None:
 
 def without_file(machine: Machine) -> None:
     """On EC2: the drop-in without the lines that the page names."""
-    dropin = f"/etc/systemd/system/{UNIT}.d/credentials.conf"
+    dropin = f"{DROPINS}/credentials.conf"
     assert machine.run("grep", "--count", "aws-credentials", dropin) == (0, "2\n")
     assert machine.run("rm", "/etc/apigw-invoker-keys/aws-credentials")[0] == 0
     assert machine.run("systemctl", "start", UNIT)[0] != 0, "a key that is missing is not noticed"
     assert machine.run("sed", "--in-place", "/aws-credentials/d", dropin)[0] == 0
-    assert machine.run("systemctl", "daemon-reload")[0] == 0 and machine.run("systemctl", "restart", UNIT)[0] == 0
+    restart(machine)
     assert "AWS_SHARED_CREDENTIALS_FILE" not in machine.shows("Environment")
     machine.run("systemctl", "stop", UNIT)
     print("it starts without the file of AWS's keys, as on EC2", flush=True)
