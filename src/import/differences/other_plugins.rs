@@ -12,8 +12,8 @@ pub const OTHER_PLUGINS: &[Replacement] = &[
         ],
         before: "authentication of clients (`key-auth`, `basic-auth`, `jwt`, `jwt-auth`, `hmac-auth`, \
              `ldap-auth`, `oauth2`, `openid-connect`, `consumer-restriction`, `acl`)",
-        here: "none: every program that can connect to a listener can use its routes' keys; [Keys of the \
-             caller](README.md#keys-of-the-caller) leave access to IAM",
+        here: "no counterpart: every program that can connect to a listener can use its routes' keys; [Keys of \
+             the caller](README.md#keys-of-the-caller) leave access to IAM",
     },
     Replacement {
         names: &["ip-restriction"],
@@ -48,7 +48,7 @@ pub const OTHER_PLUGINS: &[Replacement] = &[
             "rate-limiting-advanced", "limit-count-advanced",
         ],
         before: "`limit-count`, `limit-req`, `rate-limiting`, `response-ratelimiting`",
-        here: "none: usage plans and throttling of API Gateway, concurrency of a function",
+        here: "no counterpart: usage plans and throttling of API Gateway, concurrency of a function",
     },
     Replacement {
         names: &[
@@ -72,7 +72,7 @@ pub const OTHER_PLUGINS: &[Replacement] = &[
     Replacement {
         names: &["cors", "proxy-cache", "proxy-cache-advanced"],
         before: "`cors`, `proxy-cache`",
-        here: "none: the API or the function does it",
+        here: "no counterpart: the API or the function does it",
     },
     Replacement {
         names: &["request-size-limiting", "client-control"],
@@ -83,6 +83,6 @@ pub const OTHER_PLUGINS: &[Replacement] = &[
         names: &["pre-function", "post-function", "serverless-pre-function", "serverless-post-function"],
         before: "scripts (`pre-function`, `post-function`, `serverless-pre-function`, \
              `serverless-post-function`)",
-        here: "none: the application or the function",
+        here: "no counterpart: the application or the function",
     },
 ];
