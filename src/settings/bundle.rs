@@ -206,6 +206,18 @@ mod tests {
     }
 
     #[test]
+    fn a_relative_path_of_a_variable_leads_to_this_machine() {
+        let mut root = yaml::parse("apikey: $file://key", &"default.yaml".into()).ok().unwrap().root;
+        let Content::Table(keys) = &mut root.content else { panic!("no table") };
+        keys.get_mut("apikey").unwrap().notation = Notation::Text;
+        let mut mistakes = Mistakes::default();
+        let paths = BundlePaths { directory: "/cache/current".into() };
+        paths.process(&mut root, &Environment::new(), &mut mistakes);
+        let path = ["apikey".to_owned()];
+        assert!(matches!(&root.nearest(&path).content, Content::Text(text) if text == "$file://key"));
+    }
+
+    #[test]
     fn a_path_that_leads_out_of_the_bundle_is_a_mistake_with_its_key() {
         for text in ["a: { ca_certificate: ../ca.pem }", "x: $file://a/../../etc/passwd"] {
             let (_, mistakes) = changed(text);
