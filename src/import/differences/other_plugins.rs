@@ -12,8 +12,8 @@ pub const OTHER_PLUGINS: &[Replacement] = &[
         ],
         before: "authentication of clients (`key-auth`, `basic-auth`, `jwt`, `jwt-auth`, `hmac-auth`, \
              `ldap-auth`, `oauth2`, `openid-connect`, `consumer-restriction`, `acl`)",
-        here: "no counterpart: every program that can connect to a listener can use its routes' keys; [Keys of \
-             the caller](README.md#keys-of-the-caller) leave access to IAM",
+        here: "no counterpart: every program that can connect to a listener can use its routes' keys; [Keys \
+             of the caller](README.md#keys-of-the-caller) leave access to IAM",
     },
     Replacement {
         names: &["ip-restriction"],
