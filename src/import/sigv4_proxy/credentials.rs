@@ -20,12 +20,11 @@ const PROXIES: [&str; 3] = ["HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"];
 
 /// Writes the keys whose values are in the file; returns the variables that are written.
 pub fn push_keys(environment: &Variables, route: &ImportedRoute, iam: &mut Table) -> Vec<&'static str> {
-    let find = |name: &str| environment.listed.iter().find(|variable| variable.name == name);
     let is_real = |value: &&SecretString| {
         let text = value.expose_secret();
         !text.is_empty() && !text.starts_with('$') && !is_placeholder(text)
     };
-    let value = |name: &str| find(name)?.value.as_ref().filter(is_real);
+    let value = |name: &str| environment.get(name)?.value.as_ref().filter(is_real);
     if KEYS[..2].iter().any(|(name, _)| value(name).is_none()) {
         return Vec::new();
     }
@@ -35,7 +34,7 @@ pub fn push_keys(environment: &Variables, route: &ImportedRoute, iam: &mut Table
             let (kind, value, place) = (key.to_owned(), Some(value.clone()), route.place.clone());
             iam.push(key, Value::Secret(Secret { kind, value, place, file: None }));
             written.push(name);
-        } else if find(name).is_some() {
+        } else if environment.get(name).is_some() {
             // keys of a route have no other token than their own
             iam.push(key, format!("$env://{name}"));
         }
@@ -45,8 +44,7 @@ pub fn push_keys(environment: &Variables, route: &ImportedRoute, iam: &mut Table
 
 /// Writes the session's name of an assumed role; returns true if the value is in the file.
 pub fn push_session_name(environment: &Variables, route: &mut ImportedRoute, iam: &mut Table) -> bool {
-    let session = environment.listed.iter().find(|variable| variable.name == SESSION_NAME);
-    let Some(Variable { value, .. }) = session else { return false };
+    let Some(Variable { value, .. }) = environment.get(SESSION_NAME) else { return false };
     route.flags.push(SESSION_NAME);
     match value {
         Some(value) => iam.push("role_session_name", value.expose_secret()),

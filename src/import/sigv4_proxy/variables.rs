@@ -47,38 +47,30 @@ impl Variables {
         variables
     }
 
+    /// The variable of a name. The last one wins, as in a process.
+    pub fn get(&self, name: &str) -> Option<&Variable> {
+        self.listed.iter().rev().take(MAX_VARIABLES).find(|variable| variable.name == name)
+    }
+
     fn value(&self, name: &str) -> Option<&str> {
-        // the last one wins, as in a process
-        let mut latest = self.listed.iter().rev().take(MAX_VARIABLES);
-        let found = latest.find(|variable| variable.name == name)?;
-        Some(found.value.as_ref()?.expose_secret())
+        Some(self.get(name)?.value.as_ref()?.expose_secret())
     }
 
     /// Replaces `$(NAME)` by the variable's value, as Kubernetes does in `command`, `args` and `env`: `$$` is
     /// `$`, and variables without a value here stay.
-    pub fn expand(&self, text: &str) -> String {
-        let (mut expanded, mut rest) = (String::with_capacity(text.len()), text);
-        while let Some((before, behind)) = rest.split_once('$') {
-            expanded.push_str(before);
-            let reference = behind.strip_prefix('(').and_then(|inner| inner.split_once(')'));
-            rest = if let Some(behind) = behind.strip_prefix('$') {
-                expanded.push('$');
-                behind
-            } else if let Some((name, behind)) = reference {
-                match self.value(name) {
-                    Some(value) => expanded.push_str(value),
-                    None => expanded.extend(["$(", name, ")"]),
-                }
-                behind
-            } else {
-                expanded.push('$');
-                behind
-            };
-            if expanded.len() > MAX_EXPANDED {
-                return text.to_owned();
+    pub fn expand<'a>(&'a self, text: &'a str) -> String {
+        replace_references(text, |reference, behind| {
+            if let Some(behind) = behind.strip_prefix('$') {
+                return ("$", behind);
             }
-        }
-        expanded + rest
+            match behind.strip_prefix('(').and_then(|inner| inner.split_once(')')) {
+                Some((name, after)) => {
+                    let whole = &reference[..reference.len() - after.len()];
+                    (self.value(name).unwrap_or(whole), after)
+                }
+                None => ("$", behind),
+            }
+        })
     }
 
     /// Replaces `$(NAME)` in the values of the variables by those before them.
@@ -92,29 +84,33 @@ impl Variables {
     }
 
     /// Replaces `$NAME` and `${NAME}` in the text of `sh -c` by the variables' values; others stay.
-    pub fn expand_shell(&self, text: &str) -> String {
-        let (mut expanded, mut rest) = (String::with_capacity(text.len()), text);
-        while let Some((before, behind)) = rest.split_once('$') {
-            expanded.push_str(before);
+    pub fn expand_shell<'a>(&'a self, text: &'a str) -> String {
+        replace_references(text, |_, behind| {
             let braced = behind.strip_prefix('{').and_then(|inner| inner.split_once('}'));
             let end = behind.find(|char: char| !is_of_name(char)).unwrap_or(behind.len());
             let (name, after) = braced.unwrap_or_else(|| behind.split_at(end));
-            match self.value(name) {
-                Some(value) => {
-                    expanded.push_str(value);
-                    rest = after;
-                }
-                None => {
-                    expanded.push('$');
-                    rest = behind;
-                }
-            }
-            if expanded.len() > MAX_EXPANDED {
-                return text.to_owned();
-            }
-        }
-        expanded + rest
+            self.value(name).map_or(("$", behind), |value| (value, after))
+        })
     }
+}
+
+/// Replaces each `$` with what belongs to it. `replacement` gets the text from the `$` and the one behind it,
+/// and returns the new text and what is read next. A text that grows beyond the limit stays as it is.
+fn replace_references<'a>(
+    text: &'a str,
+    replacement: impl Fn(&'a str, &'a str) -> (&'a str, &'a str),
+) -> String {
+    let (mut replaced, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(at) = rest.find('$') {
+        replaced.push_str(&rest[..at]);
+        let (new, next) = replacement(&rest[at..], &rest[at + 1..]);
+        replaced.push_str(new);
+        rest = next;
+        if replaced.len() > MAX_EXPANDED {
+            return text.to_owned();
+        }
+    }
+    replaced + rest
 }
 
 fn is_of_name(char: char) -> bool {
@@ -193,8 +189,9 @@ mod tests {
 
     #[test]
     fn variables_are_expanded_as_by_kubernetes() {
-        let variables = variables(&[("REGION", Some("eu-west-1")), ("KEY", None)]);
+        let variables = variables(&[("REGION", Some("old")), ("REGION", Some("eu-west-1")), ("KEY", None)]);
         for (text, expanded) in [
+            ("$($(REGION))", "$($(REGION))"),
             ("aps.$(REGION).amazonaws.com", "aps.eu-west-1.amazonaws.com"),
             ("$(REGION)$(REGION)", "eu-west-1eu-west-1"),
             ("$$(REGION)", "$(REGION)"),
