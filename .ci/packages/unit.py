@@ -29,6 +29,8 @@ WORK, INVOKER = Path(sys.argv[1]), Path(sys.argv[2])
 DEBIAN = WORK / "systemd.tar"
 MACHINE = WORK / "machine"
 UNIT = "apigw-invoker.service"
+# of the operator, inside the machine
+HOME = "/home/operator"
 DROPINS = f"/etc/systemd/system/{UNIT}.d"
 API_KEY = "an-api-key-of-at-least-20-characters"
 KEYS = "[default]\naws_access_key_id = AKIDEXAMPLE\naws_secret_access_key = wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY\n"
@@ -68,13 +70,13 @@ def install() -> None:
     MACHINE.mkdir()
     subprocess.run(["tar", "--extract", "--file", DEBIAN, "--directory", MACHINE, "--exclude=./dev/*"], check=True)
     # the archive of a release, and the files in the home of the user
-    download = MACHINE / "root/download"
+    download = MACHINE / f".{HOME}/download"
     for name in ["settings", "systemd"]:
         shutil.copytree(PACKAGES / name, download / "packages" / name)
     shutil.copy(INVOKER, download / "apigw-invoker")
-    (MACHINE / "root/.aws").mkdir()
+    (MACHINE / f".{HOME}/.aws").mkdir()
     for name, text in {".aws/credentials": KEYS, "orders-api-key": API_KEY + "\n"}.items():
-        (MACHINE / "root" / name).write_text(text)
+        (MACHINE / f".{HOME}" / name).write_text(text)
     dropin = MACHINE / f".{DROPINS}/stand-in.conf"
     dropin.parent.mkdir()
     dropin.write_text(f"[Service]\nEnvironment={TO_STAND_IN}\n")
@@ -114,7 +116,7 @@ def trial(machine: Machine) -> None:
     before = time.monotonic()
     # root has no sudo here
     script = 'sudo() { "$@"; }\n' + commands("systemd")
-    code, said = machine.run("sh", "-c", f"cd /root/download && export HOME=/root && set -eu\n{script}")
+    code, said = machine.run("sh", "-c", f"export HOME={HOME} && cd ~/download && set -eu\n{script}")
     assert code == 0, said + machine.run("systemctl", "status", "--full", UNIT)[1] + machine.journal()
     took = time.monotonic() - before
     # at the first try, because systemd has waited for READY=1
