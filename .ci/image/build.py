@@ -33,7 +33,9 @@ def main() -> None:
     bases = ["--build-arg=BUILD_BASE=localhost/compiler", "--build-arg=RUN_BASE=localhost/libraries"]
     for target in ["dev", "serve"]:
         # unused stages are skipped by docker, and made twice by old buildahs without `--layers`
-        options = ["--layers", *bases, *volumes, f"--target={target}", f"--tag={target}"]
+        # as a release has it
+        guided = ["--build-arg=GUIDED=true"] if target == "serve" else []
+        options = ["--layers", *bases, *volumes, *guided, f"--target={target}", f"--tag={target}"]
         engine.build(*options, f"--file={ROOT}/k8s/Dockerfile", ROOT)
         inspect(engine, target)
     context(engine)
@@ -72,7 +74,8 @@ def context(engine: Engine) -> None:
     names = sorted(path.name for path in root.iterdir())
     size = sum(path.stat().st_size for path in root.rglob("*") if path.is_file())
     engine.podman("image", "unmount", "context")
-    assert names == ["Cargo.lock", "Cargo.toml", "src"], names
+    assert names == [".ci", "Cargo.lock", "Cargo.toml", "src"], names
+    assert [path.name for path in (root / ".ci").iterdir()] == ["guided"]
     assert size < LARGEST_CONTEXT, f"the build context has {size} bytes"
     print(f"the build context is {', '.join(names)}: {size >> 10} KiB", flush=True)
 
