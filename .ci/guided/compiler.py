@@ -42,7 +42,8 @@ def guided(build: Build, work: Path, profile: Path | None = None) -> tuple[Path,
     shutil.rmtree(counts, ignore_errors=True)
     train(counting, work / "training")
     merged = work / "merged.profdata"
-    subprocess.run([merge, "merge", "--sparse", f"--output={merged}", counts], check=True)
+    # not --sparse, which leaves out functions that were never called: the compiler would not know that they are cold
+    subprocess.run([merge, "merge", f"--output={merged}", counts], check=True)
     _check_counts(merge, merged)
     program, named = guided(build, work, merged)
     _check_names(counting, program)

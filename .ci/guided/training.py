@@ -16,7 +16,7 @@ import http2
 from client import Load
 from upstream import Upstream
 
-ROUTES = 1000
+ROUTES = 100
 KEYS = "{ iam: { accesskey: AKIDEXAMPLE, secretkey: example } }"
 QUERY = "?id=42&name=J%C3%BCrgen&tag=a&tag=b"
 HEADERS = "accept: application/json\r\nuser-agent: training/1.0\r\nauthorization: Bearer abc\r\ncookie: a=1; b=2\r\n"
@@ -71,7 +71,7 @@ def train(program: Path, work: Path) -> None:
         run(work / "recorded", routes, recorded, "inspect: {}").work([Load("/signed/small", 1_600)])
         many = {f"r{index}": _gateway(f"/service-{index}/*", upstream.gateway) for index in range(ROUTES)}
         silent = "listen: { http: '127.0.0.1:{http}' }\nlog: { access: false }\n"
-        run(work / "many", many, silent).work([Load("/service-999/small", 4_000)])
+        run(work / "many", many, silent).work([Load(f"/service-{ROUTES - 1}/small", 4_000)])
     finally:
         upstream.stop()
 
