@@ -80,7 +80,7 @@ def can_count(target: str) -> bool:
 
 
 def merger() -> str:
-    """llvm-profdata that reads the counts of this rustc: not older than its LLVM; taken from rustup if it is missing."""
+    """llvm-profdata for the counts of this rustc: not older than its LLVM; taken from rustup if it is missing."""
     llvm = int(_rustc(r"^LLVM version: (\d+)"))
     found = _merger(llvm)
     if not found and shutil.which("rustup"):

@@ -92,7 +92,8 @@ def _gateway(uri: str, port: int, authorization: str = KEYS, more: str = "") -> 
 
 def _lambda(uri: str, port: int, name: str, more: str = "") -> str:
     server = f"  host: 127.0.0.1\n  port: {port}\n  disable_https: true\n  aws_region: us-east-1\n"
-    return f"uri: {uri}\nlambda:\n  function_name: {name}\n{server}  aws_key: AKIDEXAMPLE\n  aws_secret: example\n{more}"
+    keys = "  aws_key: AKIDEXAMPLE\n  aws_secret: example\n"
+    return f"uri: {uri}\nlambda:\n  function_name: {name}\n{server}{keys}{more}"
 
 
 def _routes(upstream: Upstream, certificate: Path) -> dict[str, str]:
@@ -100,8 +101,9 @@ def _routes(upstream: Upstream, certificate: Path) -> dict[str, str]:
     second = '  awsgateway_compatible_payload_version: "2.0"\n'
     forwarded = "".join(f"  forward_request_{part}: true\n" for part in ["method", "uri", "headers", "body"])
     secured = f"uri: /secured/*\napi_gateway:\n  function_uri: https://localhost:{upstream.secured}/prod\n"
+    limits = "  max_req_body_size: 100KiB\n  retry: { attempts: 2 }\n"
     return {
-        "signed": _gateway("/signed/*", upstream.gateway, more="  max_req_body_size: 100KiB\n  retry: { attempts: 2 }\n"),
+        "signed": _gateway("/signed/*", upstream.gateway, more=limits),
         "secured": f"{secured}  authorization: {KEYS}\n  ca_certificate: {certificate}\n",
         "key": _gateway("/key/*", upstream.gateway, "{ apikey: example }"),
         "users": _gateway("/users/{id}/orders/{order}", upstream.gateway),

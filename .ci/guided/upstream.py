@@ -22,7 +22,8 @@ FUNCTION = json.dumps(
         "isBase64Encoded": False,
     }
 ).encode()
-BINARY = json.dumps({"statusCode": 200, "body": base64.b64encode(bytes(range(256)) * 4).decode(), "isBase64Encoded": True}).encode()
+BYTES = base64.b64encode(bytes(range(256)) * 4).decode()
+BINARY = json.dumps({"statusCode": 200, "body": BYTES, "isBase64Encoded": True}).encode()
 EVENTS = [f"id: {number}\ndata: {{\"part\":{number}}}\n\n".encode() for number in range(8)]
 
 
@@ -43,8 +44,10 @@ class Upstream:
     """The process and its ports: `gateway`, `secured` (TLS) and `function`."""
 
     def __init__(self, certificate: Path, key: Path) -> None:
-        here, there = multiprocessing.Pipe()
-        self._process = multiprocessing.Process(target=_run, args=(there, certificate, key), daemon=True)
+        # a fork needs nothing of the script that started this
+        forking = multiprocessing.get_context("fork")
+        here, there = forking.Pipe()
+        self._process = forking.Process(target=_run, args=(there, certificate, key), daemon=True)
         self._process.start()
         self.gateway, self.secured, self.function = here.recv()
 
