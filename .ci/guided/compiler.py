@@ -85,7 +85,7 @@ def merger() -> str:
     found = _merger(llvm)
     if not found and shutil.which("rustup"):
         with contextlib.suppress(subprocess.TimeoutExpired):
-            subprocess.run(["rustup", "component", "add", "llvm-tools"], capture_output=True, timeout=300)
+            subprocess.run(["rustup", "component", "add", "llvm-tools"], capture_output=True, timeout=120)
         found = _merger(llvm)
     if not found:
         raise NoTool(
