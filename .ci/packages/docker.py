@@ -104,7 +104,7 @@ def images(docker: Docker) -> None:
     repository = fresh(WORK, "repository")
     for name in ["Cargo.toml", "Cargo.lock", ".dockerignore"]:
         shutil.copy(ROOT / name, repository)
-    for name in ["src", "k8s"]:
+    for name in ["src", "k8s", ".ci/guided"]:
         shutil.copytree(ROOT / name, repository / name)
     bases = ["--build-arg=BUILD_BASE=compiler", "--build-arg=RUN_BASE=libraries", "--file=/contexts/repository/k8s/Dockerfile"]
     docker.build(repository, *bases, f"--tag={IMAGE}")
