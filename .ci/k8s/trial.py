@@ -14,14 +14,15 @@ import tarfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from itertools import count
 from pathlib import Path
-from threading import Thread
 
 import yaml
 
 from pod import POD_ADDRESS, POD_ADDRESS_6, Image, Pod, get
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from bundle_server import serve_bundle  # noqa: E402
 
 WORK, INVOKER = Path(sys.argv[1]), Path(sys.argv[2])
 README = Path(__file__).resolve().parents[2] / "k8s/README.md"
@@ -168,28 +169,14 @@ def settings_source() -> None:
             entry = tarfile.TarInfo(name)
             entry.size = len(text)
             archive.addfile(entry, io.BytesIO(text.encode()))
-
-    class Source(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("content-length", str(len(bundle.getvalue())))
-            self.end_headers()
-            self.wfile.write(bundle.getvalue())
-
-        def log_message(self, *_: object) -> None:
-            pass
-
     for name in ["chart-source", "readme-source"]:
-        server = HTTPServer(("127.0.0.1", 8099), Source)
-        Thread(target=server.serve_forever).start()
         sidecar = pod(name, {})
         # what the page and the chart's values name cannot be reached here
         sidecar.environment["APIGW_INVOKER_SETTINGS"] = "http://127.0.0.1:8099/settings.tar.gz"
-        sidecar.start()
-        assert get("127.0.0.1", 9080, "/orders/hello")[0] == 200
-        assert sidecar.execute("health", "--ready") == (0, "")
-        server.shutdown()
-        server.server_close()
+        with serve_bundle(bundle.getvalue(), 8099):
+            sidecar.start()
+            assert get("127.0.0.1", 9080, "/orders/hello")[0] == 200
+            assert sidecar.execute("health", "--ready") == (0, "")
         sidecar.stop()
         took = sidecar.start()
         assert get("127.0.0.1", 9080, "/orders/hello")[0] == 200

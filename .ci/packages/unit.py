@@ -14,12 +14,12 @@ import tarfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 from page import blocks, commands
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
+from bundle_server import serve_bundle  # noqa: E402
 from loopback import get  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -172,26 +172,12 @@ def from_source(machine: Machine) -> None:
     with tarfile.open(fileobj=bundle, mode="w:gz") as archive:
         archive.add(PACKAGES / "settings", ".")
 
-    class Source(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(bundle.getvalue())))
-            self.end_headers()
-            self.wfile.write(bundle.getvalue())
-
-        def log_message(self, *_: object) -> None:
-            pass
-
     address, conf = "https://config.example/", blocks("systemd", "ini")[1]
-    with HTTPServer(("127.0.0.1", 9083), Source) as server, ThreadPoolExecutor() as pool:
-        assert address in conf, conf
-        add_dropin(machine, "source.conf", conf.replace(address, "http://127.0.0.1:9083/"))
-        pool.submit(server.serve_forever)
-        try:
-            restart(machine)
-            assert get("/orders/echo/1")[0] == 200 and get("/added0")[0] == 404, "the settings are not the bundle's"
-        finally:
-            server.shutdown()
+    assert address in conf, conf
+    add_dropin(machine, "source.conf", conf.replace(address, "http://127.0.0.1:9083/"))
+    with serve_bundle(bundle.getvalue(), 9083):
+        restart(machine)
+        assert get("/orders/echo/1")[0] == 200 and get("/added0")[0] == 404, "the settings are not the bundle's"
     restart(machine)
     assert get("/orders/echo/1")[0] == 200, "the cache is not used"
     assert machine.run("test", "-e", "/var/cache/apigw-invoker/current/routes/orders.yaml")[0] == 0
