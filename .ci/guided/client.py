@@ -2,41 +2,22 @@
 
 import asyncio
 import ssl
-from dataclasses import dataclass
+
+from load import Load
 
 CONNECTIONS = 32
 
 
-@dataclass(frozen=True)
-class Load:
-    """A request, how often it is sent, and the status that it must have."""
-
-    path: str
-    count: int
-    status: int = 200
-    method: str = "GET"
-    body: bytes = b""
-    headers: str = ""
-    # HTTP/1.1 over TLS
-    secured: bool = False
-
-    def text(self) -> bytes:
-        is_sized = self.body and "transfer-encoding" not in self.headers
-        length = f"content-length: {len(self.body)}\r\n" if is_sized else ""
-        head = f"{self.method} {self.path} HTTP/1.1\r\nhost: 127.0.0.1\r\n{length}{self.headers}\r\n"
-        return head.encode() + self.body
-
-
 async def send(load: Load, port: int) -> None:
     """Sends all of them over 32 connections; a status other than that of `load` is an error."""
-    context = ssl.create_default_context() if load.secured else None
+    context = ssl.create_default_context() if load.is_secured else None
     if context:
         # the training is not about the client's trust
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     loop = asyncio.get_running_loop()
-    each = max(load.count // CONNECTIONS, 1)
+    each = load.count // CONNECTIONS
     ends = []
-    for _ in range(min(CONNECTIONS, load.count)):
+    for _ in range(CONNECTIONS):
         end = loop.create_future()
         await loop.create_connection(lambda: _Connection(load, each, end), "127.0.0.1", port, ssl=context)
         ends.append(end)
@@ -46,7 +27,7 @@ async def send(load: Load, port: int) -> None:
 class _Connection(asyncio.Protocol):
     def __init__(self, load: Load, count: int, end: asyncio.Future) -> None:
         self._load, self._left, self._end = load, count, end
-        self._request = load.text()
+        self._request = _text(load)
         self._received = bytearray()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -83,3 +64,10 @@ def _is_complete(received: bytearray) -> bool:
     if found:
         return len(received) >= end + 4 + int(length.split(b"\r\n", 1)[0])
     return b"\r\ntransfer-encoding: chunked" not in head or received.endswith(b"0\r\n\r\n")
+
+
+def _text(load: Load) -> bytes:
+    is_sized = load.body and "transfer-encoding" not in load.headers
+    length = f"content-length: {len(load.body)}\r\n" if is_sized else ""
+    head = f"{load.method} {load.path} HTTP/1.1\r\nhost: 127.0.0.1\r\n{length}{load.headers}\r\n"
+    return head.encode() + load.body

@@ -23,18 +23,20 @@ SYMBOL = re.compile(rb"_(?:ZN|R)[\w.$]*apigw_invoker[\w.$]{10,}")
 SHARE = 0.5
 
 
-class NoTool(Exception):
+class NoTool(RuntimeError):
     """What is missing, and how to get it."""
 
 
-def guided(build: Build, work: Path, profile: Path | None = None) -> tuple[Path, Path]:
-    """Builds the program with a profile; without one, with that of a training. Returns both.
+def optimized(build: Build, work: Path, profile: Path) -> tuple[Path, Path]:
+    """Builds the program with a profile; returns it, and the profile's copy in `work`."""
+    # cargo compares flags, not files, and would take what another profile of the same name made
+    digest = hashlib.sha256(profile.read_bytes()).hexdigest()[:16]
+    named = Path(shutil.copyfile(profile, work / f"{digest}.profdata"))
+    return build(work / "optimized", [f"-Cprofile-use={named}"]), named
 
-    `work` keeps the builds for the next time.
-    """
-    if profile:
-        named = _named(profile, work)
-        return build(work / "optimized", [f"-Cprofile-use={named}"]), named
+
+def guided(build: Build, work: Path) -> tuple[Path, Path]:
+    """Builds a program that counts, lets it work, and builds with its profile; `work` keeps both for the next time."""
     merge = merger()
     counts = work / "counts"
     counting = build(work / "counting", [f"-Cprofile-generate={counts}"])
@@ -45,9 +47,9 @@ def guided(build: Build, work: Path, profile: Path | None = None) -> tuple[Path,
     # not --sparse, which leaves out functions that were never called: the compiler would not know that they are cold
     subprocess.run([merge, "merge", f"--output={merged}", counts], check=True)
     _check_counts(merge, merged)
-    program, named = guided(build, work, merged)
+    program, profile = optimized(build, work, merged)
     _check_names(counting, program)
-    return program, named
+    return program, profile
 
 
 def _check_counts(merge: str, profile: Path) -> None:
@@ -64,12 +66,6 @@ def _check_names(counting: Path, program: Path) -> None:
         raise RuntimeError(f"{len(named & counted)} of {len(named)} functions have the names of the profile")
 
 
-def _named(profile: Path, work: Path) -> Path:
-    """A copy with a name of its own: cargo compares flags, not files, and would take what another profile made."""
-    digest = hashlib.sha256(profile.read_bytes()).hexdigest()[:16]
-    return Path(shutil.copyfile(profile, work / f"{digest}.profdata"))
-
-
 def host() -> str:
     return _rustc(r"^host: (.+)$")
 
@@ -82,11 +78,11 @@ def can_count(target: str) -> bool:
 def merger() -> str:
     """llvm-profdata for the counts of this rustc: not older than its LLVM; taken from rustup if it is missing."""
     llvm = int(_rustc(r"^LLVM version: (\d+)"))
-    found = _merger(llvm)
+    found = _find_merger(llvm)
     if not found and shutil.which("rustup"):
         with contextlib.suppress(subprocess.TimeoutExpired):
             subprocess.run(["rustup", "component", "add", "llvm-tools"], capture_output=True, timeout=120)
-        found = _merger(llvm)
+        found = _find_merger(llvm)
     if not found:
         raise NoTool(
             f"llvm-profdata {llvm} is missing: `rustup component add llvm-tools`, or Debian's package llvm-{llvm}"
@@ -94,7 +90,7 @@ def merger() -> str:
     return found
 
 
-def _merger(llvm: int) -> str | None:
+def _find_merger(llvm: int) -> str | None:
     names = [f"{_sysroot()}/lib/rustlib/{host()}/bin/llvm-profdata", f"llvm-profdata-{llvm}", "llvm-profdata"]
     for name in filter(shutil.which, names):
         told = subprocess.run([name, "--version"], capture_output=True, text=True).stdout

@@ -3,6 +3,9 @@
 import asyncio
 import struct
 
+from load import Load
+
+CONNECTIONS = 8
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE = 1, 3, 4, 6, 7, 8
 END_STREAM, END_HEADERS, ACK = 0x1, 0x4, 0x1
@@ -10,9 +13,9 @@ END_STREAM, END_HEADERS, ACK = 0x1, 0x4, 0x1
 WHOLE_WINDOW = (1 << 31) - 1 - 65_535
 
 
-async def send(path: str, count: int, port: int, connections: int = 8) -> None:
-    """Sends `count` GETs; a reset stream or a closed connection is an error."""
-    await asyncio.gather(*(_connection(path, count // connections, port) for _ in range(connections)))
+async def send(load: Load, port: int) -> None:
+    """Sends all of them over 8 connections; a reset stream or a closed connection is an error."""
+    await asyncio.gather(*(_connection(load.path, load.count // CONNECTIONS, port) for _ in range(CONNECTIONS)))
 
 
 async def _connection(path: str, count: int, port: int) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import client
 import http2
-from client import Load
+from load import Load
 from upstream import Upstream
 
 ROUTES = 100
@@ -52,7 +52,9 @@ LOADS = [
     # each closes its connection
     Load("/signed/orders", 32, status=413, method="POST", body=b"x" * 200_000),
     Load("/nowhere", 640, status=404),
-    Load("/signed/small", 1_600, secured=True),
+    Load("/signed/small", 1_600, is_secured=True),
+    Load("/signed/small", 1_600, is_http2=True),
+    Load("/function", 1_600, is_http2=True),
 ]
 
 
@@ -125,7 +127,7 @@ class _Sidecar:
     def __init__(self, program: Path, settings: Path, routes: dict[str, str], default: str, admin: str = "") -> None:
         self._program, self._settings = program, settings
         names = ["http", "https", "admin"]
-        self._ports = dict(zip(names, _free_ports(len(names))))
+        self._ports = dict(zip(names, free_ports(len(names))))
         (settings / "routes").mkdir(parents=True)
         for name, port in self._ports.items():
             default = default.replace(f"{{{name}}}", str(port))
@@ -161,10 +163,10 @@ class _Sidecar:
 
     async def _send(self, loads: list[Load]) -> None:
         for load in loads:
-            await client.send(load, self._ports["https" if load.secured else "http"])
-        if "h2c" in (self._settings / "default.yaml").read_text():
-            await http2.send("/signed/small", 1_600, self._ports["http"])
-            await http2.send("/function", 1_600, self._ports["http"])
+            if load.is_http2:
+                await http2.send(load, self._ports["http"])
+            else:
+                await client.send(load, self._ports["https" if load.is_secured else "http"])
 
     def _command(self, name: str) -> None:
         command = [self._program, name, "--settings", self._settings]
@@ -199,7 +201,7 @@ class _Sidecar:
         raise RuntimeError(f"no line of the log has {text!r}")
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     servers = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [server.getsockname()[1] for server in servers]
     for server in servers:
